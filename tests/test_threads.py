@@ -1,0 +1,191 @@
+"""threads: argument, environment, affinity, container quota, fork."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from gaussmix import threads
+from gaussmix.errors import BackendWarning, InvalidInputError
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """No variable set, nothing remembered, before and after."""
+    monkeypatch.delenv("GAUSSMIX_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads.reset()
+    yield
+    threads.reset()
+
+
+def run(code: str, **environment: str) -> str:
+    """What `code` prints in a fresh interpreter whose warnings are errors."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64])
+def test_the_argument_is_obeyed(count):
+    assert threads.resolve(count) == count
+
+
+def test_the_argument_is_capped():
+    assert threads.resolve(10**9) == threads.MAX_THREADS
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 2.0, "4", float("nan")])
+def test_an_invalid_argument_is_a_named_error(value):
+    with pytest.raises(InvalidInputError, match=r"n_threads is .*pass an integer >= 1"):
+        threads.resolve(value)
+
+
+def test_the_own_variable_comes_before_openmps(monkeypatch):
+    monkeypatch.setenv("GAUSSMIX_NUM_THREADS", "3")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert threads.resolve() == 3
+
+
+@pytest.mark.parametrize("text, count", [("5", 5), ("4,2", 4), (" 6 , 1", 6), ("0007", 7)])
+def test_the_first_number_of_openmps_variable_counts(monkeypatch, text, count):
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert threads.resolve() == count
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "abc", "1000000", "2.5", "1_0", "٣", ",", "9" * 5000])
+@pytest.mark.parametrize("variable", ["GAUSSMIX_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_an_invalid_variable_is_told_once_and_passed_over(monkeypatch, variable, text):
+    monkeypatch.setenv(variable, text)
+    with pytest.warns(BackendWarning, match=variable) as caught:
+        assert threads.resolve() == threads.available_cpus()
+    assert len(caught) == 1
+    assert threads.resolve() == threads.available_cpus()
+
+
+def test_an_invalid_own_variable_falls_back_to_openmps(monkeypatch):
+    monkeypatch.setenv("GAUSSMIX_NUM_THREADS", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with pytest.warns(BackendWarning, match="GAUSSMIX_NUM_THREADS is '0'"):
+        assert threads.resolve() == 3
+
+
+def test_an_empty_variable_is_no_variable(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "  ")
+    assert threads.resolve() == threads.available_cpus()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_an_affinity_of_one_cpu_gives_one_thread():
+    code = """
+        import os
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        from gaussmix import threads
+        print(threads.resolve())
+    """
+    assert run(code, GAUSSMIX_NUM_THREADS="", OMP_NUM_THREADS="") == "1"
+
+
+def _groups(tmp_path, membership: str, files: dict[str, str]):
+    (tmp_path / "cgroup").write_text(membership)
+    for name, content in files.items():
+        path = tmp_path / "fs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return threads._cgroup_quota(str(tmp_path / "cgroup"), str(tmp_path / "fs"))
+
+
+QUOTAS = {
+    "version 2": ("0::/a\n", {"a/cpu.max": "150000 100000\n"}, 1.5),
+    "version 2, no limit": ("0::/a\n", {"a/cpu.max": "max 100000\n"}, float("inf")),
+    "version 2, the parent is tighter": (
+        "0::/a/b\n",
+        {"a/b/cpu.max": "400000 100000\n", "a/cpu.max": "50000 100000\n"},
+        0.5,
+    ),
+    "version 2, own group at the root": ("0::/\n", {"cpu.max": "300000 100000\n"}, 3.0),
+    "version 2, outside the namespace": ("0::/../x\n", {"cpu.max": "300000 100000\n"}, 3.0),
+    "version 1": (
+        "4:cpu,cpuacct:/a\n",
+        {"cpu/a/cpu.cfs_quota_us": "250000\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
+        2.5,
+    ),
+    "version 1, joint mount": (
+        "4:cpu,cpuacct:/a/b\n",
+        {
+            "cpu,cpuacct/a/cpu.cfs_quota_us": "250000\n",
+            "cpu,cpuacct/a/cpu.cfs_period_us": "100000\n",
+        },
+        2.5,
+    ),
+    "version 1, no limit": (
+        "4:cpu:/a\n",
+        {"cpu/a/cpu.cfs_quota_us": "-1\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
+        float("inf"),
+    ),
+    "empty file": ("0::/a\n", {"a/cpu.max": ""}, float("inf")),
+    "odd file": ("0::/a\n", {"a/cpu.max": "\x00\xff many\n"}, float("inf")),
+    "no period": ("0::/a\n", {"a/cpu.max": "100000\n"}, float("inf")),
+    "period zero": ("0::/a\n", {"a/cpu.max": "100000 0\n"}, float("inf")),
+    "not a number": ("0::/a\n", {"a/cpu.max": "nan nan\n"}, float("inf")),
+    "odd membership": ("hello\n::\n", {}, float("inf")),
+    "half of version 1": ("4:cpu:/a\n", {"cpu/a/cpu.cfs_quota_us": "250000"}, float("inf")),
+}
+
+
+@pytest.mark.parametrize("case", QUOTAS)
+def test_the_quota_of_every_ancestor_counts(tmp_path, case):
+    membership, files, expected = QUOTAS[case]
+    assert _groups(tmp_path, membership, files) == expected
+
+
+def test_a_missing_hierarchy_sets_no_limit(tmp_path):
+    missing = str(tmp_path / "missing")
+    assert threads._cgroup_quota(missing, missing) == float("inf")
+
+
+@pytest.mark.parametrize("quota, cpus, count", [(0.5, 64, 1), (2.9, 64, 2), (99.0, 4, 4)])
+def test_a_quota_is_rounded_down_but_leaves_one_thread(monkeypatch, quota, cpus, count):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)), raising=False)
+    monkeypatch.setattr(threads, "_cgroup_quota", lambda membership, root: quota)
+    assert threads.available_cpus() == count
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_uses_one_thread_and_says_so_once():
+    code = """
+        import os, warnings
+        from gaussmix import threads
+        print(threads.resolve(3), flush=True)
+        child = os.fork()
+        if child == 0:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                counts = [threads.resolve(1), threads.resolve(3), threads.resolve(4)]
+            print(counts, [type(w.message).__name__ for w in caught], flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(threads.resolve(3))
+    """
+    assert run(code).splitlines() == ["3", "[1, 1, 1] ['BackendWarning']", "3"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux's /proc")
+def test_importing_and_resolving_start_no_thread_and_change_no_variable():
+    code = """
+        import os
+        before = dict(os.environ)
+        from gaussmix import threads
+        threads.resolve()
+        print(len(os.listdir("/proc/self/task")), dict(os.environ) == before)
+    """
+    assert run(code, OPENBLAS_NUM_THREADS="1") == "1 True"
