@@ -1,0 +1,60 @@
+# Stage 2, density: tiles of rows -> log joint densities, joint[tile][k][row].
+
+cdef struct Model:  # the mixture; the arrays belong to the caller
+    Py_ssize_t n_components
+    Py_ssize_t n_features
+    Py_ssize_t padded  # n_features rounded up for row-major scratch
+    int factor_kind
+    const double *coefficients
+    const double *means
+    const double *factors
+    const double *centre
+    double *whitened_means  # (K, D), FACTOR_SHARED only
+    double *padded_means  # (K, padded), for moments by columns only
+
+
+cdef void whiten_means(const Model *model) noexcept nogil:
+    """P (mean - centre), once for a call."""
+    cdef Py_ssize_t n_features = model.n_features, k, d, e
+    cdef double total
+    for k in range(model.n_components):
+        for d in range(n_features):
+            total = 0.0
+            for e in range(d + 1):
+                total += model.factors[d * n_features + e] * (
+                    model.means[k * n_features + e] - model.centre[e])
+            model.whitened_means[k * n_features + d] = total
+
+
+cdef void density_block(const Model *model, const double *tiles, Py_ssize_t n_tiles, int wide,
+                        int distances, double *difference, double *whitened,
+                        double *joint) noexcept nogil:
+    """Log joint densities of a block; with `distances`, -d2/2 without the coefficients.
+
+    `difference` and `whitened` are scratch of one tile each.
+    """
+    cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components, tile, k
+    cdef Py_ssize_t rows = LANES * (WIDE if wide else NARROW)
+    cdef Py_ssize_t tile_size = n_features * rows, joint_size = n_components * rows
+    cdef double coefficient
+    cdef const double *mean
+    if model.factor_kind == FACTOR_SHARED:
+        for tile in range(n_tiles):
+            whiten(tiles + tile * tile_size, model.centre, model.factors, n_features, difference,
+                   whitened, wide)
+            for k in range(n_components):
+                coefficient = 0.0 if distances else model.coefficients[k]
+                density_whitened(whitened, model.whitened_means + k * n_features, coefficient,
+                                 n_features, joint + tile * joint_size + k * rows, wide)
+        return
+    # Component by component: its factor stays in the cache while the tiles pass.
+    for k in range(n_components):
+        coefficient = 0.0 if distances else model.coefficients[k]
+        mean = model.means + k * n_features
+        if model.factor_kind == FACTOR_FULL:
+            density_full(tiles, tile_size, n_tiles, mean,
+                         model.factors + k * n_features * n_features, coefficient, n_features,
+                         difference, joint + k * rows, joint_size, wide)
+        else:
+            density_diag(tiles, tile_size, n_tiles, mean, model.factors + k * n_features,
+                         coefficient, n_features, joint + k * rows, joint_size, wide)

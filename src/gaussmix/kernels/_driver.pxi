@@ -1,0 +1,282 @@
+# What Python calls, and how the work is shared among threads. The stages, the workspaces and the
+# reading of arguments stand in the files included before.
+
+from cython.parallel cimport parallel, prange, threadid
+
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #define GAUSSMIX_OPENMP _OPENMP
+    #else
+    #define GAUSSMIX_OPENMP 0
+    #endif
+    #if defined(__VERSION__) && defined(__clang__)
+    #define GAUSSMIX_COMPILER __VERSION__
+    #elif defined(__VERSION__)
+    #define GAUSSMIX_COMPILER "GCC " __VERSION__
+    #else
+    #define GAUSSMIX_COMPILER "unknown"
+    #endif
+    """
+    const int GAUSSMIX_OPENMP
+    const char *GAUSSMIX_COMPILER
+
+
+# ---- The work of one thread ----
+
+cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, Py_ssize_t first,
+                                 Py_ssize_t count, double *accumulator) noexcept nogil:
+    """All four stages for rows [first, first + count); -1, or the row with NaN or inf."""
+    cdef const Model *model = &problem.model
+    cdef Py_ssize_t tile_rows = LANES * WIDE, row, bad
+    cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
+    cdef int huge = 0
+    cdef Sums sums
+    bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
+    if bad >= 0:
+        return first + bad
+    for row in range(n_tiles * tile_rows):
+        if row >= count:
+            workspace.weight[row] = 0.0
+        else:
+            workspace.weight[row] = 1.0 if problem.weight == NULL else problem.weight[first + row]
+    sums.mass = accumulator
+    sums.first = sums.mass + model.n_components
+    sums.second = sums.first + model.n_components * model.n_features
+    sums.scalars = accumulator + problem.accumulator_size - 4
+    sums.pairs = sums.scalars
+    if problem.layout == LAYOUT_POOLED:
+        sums.pairs -= model.n_components * model.n_components
+    density_block(model, workspace.tiles, n_tiles, True, False, workspace.difference,
+                  workspace.whitened, workspace.joint)
+    rule_block(problem.rule, model, n_tiles, workspace.weight, problem.weight == NULL,
+               workspace.limits, workspace.joint, &sums)
+    moments_block(model, problem.layout, workspace.tiles, n_tiles, workspace.weight,
+                  workspace.joint, huge, &workspace.moments, &sums)
+    return -1
+
+
+cdef Py_ssize_t run_accumulator(const Problem *problem, Workspace *workspace,
+                                Py_ssize_t number) noexcept nogil:
+    """The slots of the accumulator that slot first_slot + `number` belongs to, in order."""
+    cdef Py_ssize_t slot = number, first, end, count, bad
+    cdef Py_ssize_t place = (problem.first_slot + number) % problem.n_accumulators
+    cdef double *accumulator = problem.accumulators + place * problem.accumulator_size
+    while slot * problem.slot_rows < problem.X.n_rows:
+        first = slot * problem.slot_rows
+        end = min(first + problem.slot_rows, problem.X.n_rows)
+        while first < end:
+            count = min(problem.block, end - first)
+            bad = accumulate_block(problem, workspace, first, count, accumulator)
+            if bad >= 0:
+                return bad
+            first += count
+        slot += problem.n_accumulators
+    return -1
+
+
+cdef Py_ssize_t evaluate_block(const Problem *problem, Workspace *workspace,
+                               Py_ssize_t number) noexcept nogil:
+    """Pack, density and score for block `number`; -1, or its first row with NaN or inf."""
+    cdef const Model *model = &problem.model
+    cdef int vectors = WIDE if problem.wide else NARROW, huge = 0
+    cdef Py_ssize_t tile_rows = LANES * vectors, first = number * problem.block, tile, bad
+    cdef Py_ssize_t count = min(problem.block, problem.X.n_rows - first)
+    cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
+    bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
+    if bad >= 0:
+        return first + bad
+    density_block(model, workspace.tiles, n_tiles, problem.wide,
+                  problem.want == WANT_MAHALANOBIS, workspace.difference, workspace.whitened,
+                  workspace.joint)
+    for tile in range(n_tiles):
+        score_tile(problem.want, model.n_components, vectors,
+                   min(tile_rows, count - tile * tile_rows),
+                   workspace.joint + tile * tile_rows * model.n_components, workspace.row_values,
+                   problem.out, first + tile * tile_rows)
+    return -1
+
+
+cdef void run_pieces(const Problem *problem, Workspace *workspaces, bint accumulating,
+                     Py_ssize_t n_pieces, int n_threads) noexcept nogil:
+    """Share the pieces (accumulators or blocks) among threads; bad rows land in the workspaces.
+
+    One thread never enters OpenMP: the process may be the child of a fork, where it would hang.
+    """
+    cdef Py_ssize_t piece
+    if n_threads <= 1:
+        for piece in range(n_pieces):
+            run_piece(problem, workspaces, accumulating, piece)
+        return
+    with parallel(num_threads=n_threads):
+        for piece in prange(n_pieces, schedule="dynamic"):
+            run_piece(problem, workspaces + threadid(), accumulating, piece)
+
+
+cdef void run_piece(const Problem *problem, Workspace *workspace, bint accumulating,
+                    Py_ssize_t piece) noexcept nogil:
+    cdef Py_ssize_t bad
+    if accumulating:
+        bad = run_accumulator(problem, workspace, piece)
+    else:
+        bad = evaluate_block(problem, workspace, piece)
+    if bad >= 0 and (workspace.bad_row < 0 or bad < workspace.bad_row):
+        workspace.bad_row = bad
+
+
+cdef Py_ssize_t run(Problem *problem, bint accumulating, Py_ssize_t n_pieces,
+                    Py_ssize_t n_threads) except -2:
+    """Allocate, share the work out, free; -1, or the first row with NaN or inf."""
+    cdef int threads = <int>max(1, min(n_threads, n_pieces, MOST_THREADS)), thread
+    cdef Workspace single
+    cdef Workspace *workspaces = &single
+    cdef void *memory = NULL
+    cdef Py_ssize_t bad = -1, found
+    if threads > 1:
+        workspaces = <Workspace *>malloc(threads * sizeof(Workspace))
+        if workspaces == NULL:
+            raise MemoryError(f"workspaces of {threads} threads")
+    try:
+        memory = allocate(problem, accumulating, threads, workspaces)
+        with nogil:
+            run_pieces(problem, workspaces, accumulating, n_pieces, threads)
+        for thread in range(threads):
+            found = workspaces[thread].bad_row
+            if found >= 0 and (bad < 0 or found < bad):
+                bad = found
+    finally:
+        free(memory)
+        if threads > 1:
+            free(workspaces)
+    return bad
+
+
+cdef Py_ssize_t MOST_THREADS = 1024  # more would only cost memory
+
+
+# ---- Entry points ----
+
+def accumulate(X, sample_weight, first_row, parameters, layout, rule, accumulators, plan,
+               n_threads):
+    """Add the rows of X to the accumulators; -1, or the first row with NaN or inf.
+
+    As ``kernels.contract`` states. `X` and `sample_weight` are only read; `accumulators` is
+    written, and its content means nothing if a row is returned. O(N K D^2), or O(N K D) for
+    diagonal factors; O(N (D^2 + K D)) for shared ones with the pooled layout.
+    """
+    cdef Problem problem
+    cdef Views views
+    cdef Py_ssize_t n_slots, start = first_row, tile_rows = LANES * WIDE
+    cdef Py_ssize_t[2] shape
+    memset(&problem, 0, sizeof(Problem))
+    views.n = 0
+    try:
+        read_rows(&views, X, &problem)
+        read_model(&views, parameters, &problem)
+        problem.layout = layout
+        problem.rule = rule
+        if not 0 <= problem.layout <= LAYOUT_POOLED or not 0 <= problem.rule <= RULE_HARD:
+            raise ValueError(f"layout is {layout} and rule is {rule}; use the LAYOUT_ and RULE_ "
+                             "codes.")
+        problem.block, problem.slot_rows, problem.n_accumulators = plan
+        if (problem.block < 1 or problem.block > 1 << 20 or problem.block % tile_rows
+                or problem.slot_rows < 1 or problem.slot_rows % problem.block
+                or problem.n_accumulators < 1):
+            raise ValueError(f"{plan} is no plan: slot_rows has to be a multiple of block, and "
+                             f"block of {tile_rows}. Use plan().")
+        # Few rows get a small workspace; they are one block either way.
+        problem.block = min(problem.block, (problem.X.n_rows // tile_rows + 1) * tile_rows)
+        if start < 0 or start % problem.slot_rows:
+            raise ValueError(f"first_row is {first_row}; a multiple of slot_rows = "
+                             f"{problem.slot_rows} is needed. Cut the rows at slot boundaries.")
+        if sample_weight is not None:
+            problem.weight = numbers(&views, sample_weight, "sample_weight", problem.X.n_rows)
+        problem.first_slot = start // problem.slot_rows
+        problem.accumulator_size = accumulator_size(&problem)
+        shape = [problem.n_accumulators, problem.accumulator_size]
+        buffer = view(&views, accumulators, "accumulators", 2, "d", True)
+        check_contiguous(buffer, "accumulators", shape)
+        problem.accumulators = <double *>buffer.buf
+        n_slots = problem.X.n_rows // problem.slot_rows + (
+            problem.X.n_rows % problem.slot_rows > 0)
+        return run(&problem, True, min(n_slots, problem.n_accumulators), n_threads)
+    finally:
+        release(&views)
+
+
+cdef Py_ssize_t accumulator_size(const Problem *problem) except -1:
+    cdef Py_ssize_t n_components = problem.model.n_components
+    cdef Py_ssize_t n_features = problem.model.n_features, second
+    if (<double>n_components * n_features * n_features + <double>n_components * n_components
+            > <double>(1 << 58)):
+        raise MemoryError(f"accumulators of {n_components} components in {n_features} features")
+    if problem.layout == LAYOUT_SPHERICAL:
+        second = n_components
+    elif problem.layout == LAYOUT_DIAG:
+        second = n_components * n_features
+    elif problem.layout == LAYOUT_FULL:
+        second = n_components * n_features * n_features
+    else:
+        second = n_features * n_features + n_components * n_components
+    return n_components + n_components * n_features + second + 4
+
+
+def evaluate(X, parameters, want, out, n_threads):
+    """Write what `want` names into `out`; -1, or the first row of X with NaN or inf.
+
+    As ``kernels.contract`` states. A row's result does not depend on the other rows. `out` is
+    C-contiguous: (n,) int64 for labels, (n,) float64 for log densities, else (n, K) float64.
+    """
+    cdef Problem problem
+    cdef Views views
+    cdef Py_ssize_t[2] shape
+    cdef Py_ssize_t n_rows, tile_rows = LANES * WIDE
+    memset(&problem, 0, sizeof(Problem))
+    views.n = 0
+    try:
+        read_rows(&views, X, &problem)
+        read_model(&views, parameters, &problem)
+        problem.want = want
+        if not 0 <= problem.want <= WANT_MAHALANOBIS:
+            raise ValueError(f"want is {want}; use one of the WANT_ codes.")
+        n_rows = problem.X.n_rows
+        shape = [n_rows, problem.model.n_components]
+        if problem.want == WANT_LABELS:
+            buffer = view(&views, out, "out", 1, "lq", True)
+            if buffer.itemsize != sizeof(int64_t):
+                raise ValueError(f"out has dtype {out.dtype}; int64 is needed for labels.")
+        elif problem.want == WANT_LOGPDF:
+            buffer = view(&views, out, "out", 1, "d", True)
+        else:
+            buffer = view(&views, out, "out", 2, "d", True)
+        check_contiguous(buffer, "out", shape)
+        problem.out = buffer.buf
+        problem.wide = n_rows > LANES
+        if not problem.wide:
+            tile_rows = LANES * NARROW
+        problem.block = min(evaluate_block_rows(&problem.model),
+                            max(1, (n_rows + tile_rows - 1) // tile_rows) * tile_rows)
+        return run(&problem, False, (n_rows + problem.block - 1) // problem.block, n_threads)
+    finally:
+        release(&views)
+
+
+cdef Py_ssize_t evaluate_block_rows(const Model *model) noexcept:
+    """Rows of a block in scoring; what comes out does not depend on it."""
+    cdef Py_ssize_t block = 64
+    while block < 512 and 16 * block * (model.n_features + model.n_components) <= 1 << 17:
+        block *= 2
+    return block
+
+
+def cpu_supports():
+    """The instruction-set levels this machine can run: a dict of level name -> bool."""
+    cdef int level = machine_level()
+    return {"base": True, "avx2": level >= 1, "avx512": level >= 2}
+
+
+LEVEL = GAUSSMIX_LEVEL.decode()
+LANES_PER_VECTOR = LANES
+OPENMP = GAUSSMIX_OPENMP  # the version, as the macro _OPENMP gives it; 0 without
+COMPILER = GAUSSMIX_COMPILER.decode()

@@ -1,0 +1,92 @@
+# The whole kernel module; each instruction set's .pyx includes it under its own compiler flags.
+
+from libc.stdint cimport INT32_MAX, int32_t, int64_t
+
+cdef extern from "_vector.h" nogil:
+    const int LANES, WIDE, NARROW
+
+cdef extern from "_pack_tiles.h" nogil:
+    double absolute_sum(const double *x, Py_ssize_t n)
+
+cdef extern from "_density_tiles.h" nogil:
+    void density_full(const double *x, Py_ssize_t x_step, Py_ssize_t n_tiles, const double *mean,
+                      const double *factor, double coefficient, Py_ssize_t n_features,
+                      double *difference, double *out, Py_ssize_t out_step, int wide)
+    void density_diag(const double *x, Py_ssize_t x_step, Py_ssize_t n_tiles, const double *mean,
+                      const double *scale, double coefficient, Py_ssize_t n_features, double *out,
+                      Py_ssize_t out_step, int wide)
+    void density_whitened(const double *z, const double *whitened_mean, double coefficient,
+                          Py_ssize_t n_features, double *out, int wide)
+    void whiten(const double *x, const double *centre, const double *factor,
+                Py_ssize_t n_features, double *difference, double *z, int wide)
+
+cdef extern from "_rule_tiles.h" nogil:
+    ctypedef struct RuleSums:
+        pass
+    void clear_sums(RuleSums *sums)
+    void add_sums(const RuleSums *sums, double *scalars)
+    const double SLOPE
+    void soft_tile(double *joint, Py_ssize_t n_components, const double *weight,
+                   const double *limits, RuleSums *sums, int unit_weights)
+    void hard_tile(double *joint, Py_ssize_t n_components, const double *weight,
+                   RuleSums *sums)
+    void log_density_tile(const double *joint, Py_ssize_t n_components, int vectors,
+                          double *row_out)
+    void responsibility_tile(double *joint, Py_ssize_t n_components, int vectors)
+    void label_tile(const double *joint, Py_ssize_t n_components, int vectors, double *row_out)
+    void distance_tile(double *joint, Py_ssize_t n_values)
+
+cdef extern from "_moments_tiles.h" nogil:
+    const int FEW, COLUMN_STEP, PRODUCT_ROWS, PRODUCT_VECTORS
+    void moments_few_features(const double *x, const double *weight, Py_ssize_t weight_step,
+                              Py_ssize_t tiles, const double *mean, Py_ssize_t n_features,
+                              int full, int guarded, double *mass, double *first, double *second)
+    Py_ssize_t gather_rows(const double *weight, Py_ssize_t weight_step, Py_ssize_t tiles,
+                           int32_t *rows, double *gathered)
+    double sum_gathered(const double *gathered, Py_ssize_t n)
+    void root_gathered(double *gathered, Py_ssize_t n)
+    void scale_rows(const double *x, Py_ssize_t padded, const int32_t *rows, const double *root,
+                    Py_ssize_t n_rows, const double *mean, double *scaled, Py_ssize_t panel,
+                    double *first)
+    void square_rows(const double *x, Py_ssize_t padded, const int32_t *rows,
+                     const double *weight, Py_ssize_t n_rows, const double *mean, double *first,
+                     double *second)
+    void pool_rows(const double *x, Py_ssize_t padded, const int32_t *rows, const double *weight,
+                   Py_ssize_t n_rows, const double *means, Py_ssize_t k, const int32_t *labels,
+                   double *gap, double *first)
+    Py_ssize_t pool_factors(const double *row, const double *mean, const double *gap,
+                            double weight, Py_ssize_t padded, double *left, double *right,
+                            Py_ssize_t panel)
+    void product_rows(const double *left, const double *right, Py_ssize_t panel,
+                      Py_ssize_t n_rows, Py_ssize_t n_features, Py_ssize_t i0, Py_ssize_t j0,
+                      double *second, int n)
+
+cdef extern from "_level.h":
+    const char *GAUSSMIX_LEVEL
+    int machine_level() noexcept nogil
+
+# The codes of contract.py; a test holds the two lists together.
+cdef enum:
+    FACTOR_DIAG = 0
+    FACTOR_FULL = 1
+    FACTOR_SHARED = 2
+    LAYOUT_SPHERICAL = 0
+    LAYOUT_DIAG = 1
+    LAYOUT_FULL = 2
+    LAYOUT_POOLED = 3
+    RULE_SOFT = 0
+    RULE_HARD = 1
+    WANT_LOG_JOINT = 0
+    WANT_LOGPDF = 1
+    WANT_RESPONSIBILITIES = 2
+    WANT_LABELS = 3
+    WANT_MAHALANOBIS = 4
+
+include "_pack.pxi"
+include "_density.pxi"
+include "_rule.pxi"
+include "_moments.pxi"
+include "_factor.pxi"
+include "_workspace.pxi"
+include "_arguments.pxi"
+include "_driver.pxi"

@@ -1,0 +1,79 @@
+# Stage 3, rule: log joint densities -> weighted responsibilities and the likelihoods' sums.
+
+from libc.math cimport INFINITY, log
+
+cdef struct Sums:  # the parts of one accumulator
+    double *mass
+    double *first
+    double *second
+    double *pairs
+    double *scalars
+
+
+cdef double NEGLIGIBLE = 1e-20  # of a component's sums: 10,000 such rows are below rounding
+
+
+cdef void negligible_limits(const Model *model, double largest_weight, const double *mass,
+                            double *limits) noexcept nogil:
+    """Where a responsibility is too small to matter to the sums gathered so far.
+
+    A row adds at most w r (1 + d2) to a component's mass and whitened second moments, in units in
+    which these are about `mass`. With r <= exp(a), d2 = 2 (c - log joint) and
+    log(1 + d2) <= 5.92 + SLOPE d2 / 2, it may be dropped where
+    log w + a + 5.92 + SLOPE (c - log joint) < log(NEGLIGIBLE mass). Nothing is dropped while the
+    mass is 0. `mass` belongs to the accumulator, so what is dropped depends on the rows and their
+    numbers alone.
+    """
+    cdef Py_ssize_t k
+    for k in range(model.n_components):
+        limits[k] = -INFINITY
+        if mass[k] > 0.0 and largest_weight > 0.0 and model.coefficients[k] > -INFINITY:
+            limits[k] = (log(NEGLIGIBLE * (mass[k] / largest_weight)) - 5.92
+                         - SLOPE * model.coefficients[k])
+
+
+cdef void rule_block(int rule, const Model *model, Py_ssize_t n_tiles, const double *weight,
+                     int unit_weights, double *limits, double *joint,
+                     Sums *into) noexcept nogil:
+    """joint[tile][k][row] becomes weight * responsibility; adds to an accumulator's scalars."""
+    cdef Py_ssize_t tile, row, rows = LANES * WIDE
+    cdef double largest = 0.0
+    cdef RuleSums sums
+    clear_sums(&sums)
+    for row in range(n_tiles * rows):
+        largest = max(largest, weight[row])
+    negligible_limits(model, largest, into.mass, limits)
+    for tile in range(n_tiles):
+        if rule == RULE_SOFT:
+            soft_tile(joint, model.n_components, weight, limits, &sums, unit_weights)
+        else:
+            hard_tile(joint, model.n_components, weight, &sums)
+        joint += model.n_components * rows
+        weight += rows
+    add_sums(&sums, into.scalars)
+
+
+cdef void score_tile(int want, Py_ssize_t n_components, int vectors, Py_ssize_t count,
+                     double *joint, double *row_values, void *out,
+                     Py_ssize_t first) noexcept nogil:
+    """What scoring wants of a tile: rows [first, first + count) of `out`."""
+    cdef Py_ssize_t rows = vectors * LANES, row, k
+    cdef double *numbers = <double *>out + first * (
+        1 if want == WANT_LOGPDF else n_components)
+    if want == WANT_LOGPDF:
+        log_density_tile(joint, n_components, vectors, row_values)
+        for row in range(count):
+            numbers[row] = row_values[row]
+        return
+    if want == WANT_LABELS:
+        label_tile(joint, n_components, vectors, row_values)
+        for row in range(count):
+            (<int64_t *>out)[first + row] = <int64_t>row_values[row]
+        return
+    if want == WANT_RESPONSIBILITIES:
+        responsibility_tile(joint, n_components, vectors)
+    elif want == WANT_MAHALANOBIS:
+        distance_tile(joint, n_components * rows)
+    for row in range(count):
+        for k in range(n_components):
+            numbers[row * n_components + k] = joint[k * rows + row]

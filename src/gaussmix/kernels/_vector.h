@@ -1,0 +1,253 @@
+/* Vectors of doubles, one row of the data per lane, and the functions that the stages need of them.
+ *
+ * GNU vector types (GCC and Clang, any instruction set); a compiler without them gets one lane, a
+ * plain double. The few places where the generic form compiles badly have a guarded intrinsic.
+ * Nothing here depends on -ffast-math, and nothing may be compiled with it: x + 0.0 and NaN matter.
+ */
+#ifndef GAUSSMIX_VECTOR_H
+#define GAUSSMIX_VECTOR_H
+
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef GAUSSMIX_LANES
+#if !defined(__GNUC__)
+#define GAUSSMIX_LANES 1
+#elif defined(__AVX512F__)
+#define GAUSSMIX_LANES 8
+#elif defined(__AVX2__)
+#define GAUSSMIX_LANES 4
+#else
+#define GAUSSMIX_LANES 2
+#endif
+#endif
+#define LANES GAUSSMIX_LANES
+
+#if LANES == 8 && defined(__AVX512F__) && defined(__AVX512DQ__)
+#define GAUSSMIX_AVX512 1
+#include <immintrin.h>
+#elif LANES == 4 && defined(__AVX2__)
+#define GAUSSMIX_AVX2 1
+#include <immintrin.h>
+#elif LANES == 2 && defined(__SSE2__)
+#define GAUSSMIX_SSE2 1
+#include <emmintrin.h>
+#endif
+
+/* A tile is WIDE vectors of rows; tiles of one vector serve calls with a row or two. */
+#define WIDE 4
+#define NARROW 1
+
+/* How many vectors a tile may keep in registers. */
+#ifndef GAUSSMIX_REGISTERS
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define GAUSSMIX_REGISTERS 32
+#else
+#define GAUSSMIX_REGISTERS 16
+#endif
+#endif
+
+/* Tiles are written once, with their sizes as arguments, and inlined with constants for them. */
+#if defined(__GNUC__)
+#define TILE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define TILE static __forceinline
+#define UNROLL
+#endif
+
+#if LANES == 1
+typedef double vec;
+typedef uint64_t bits;
+#else
+typedef double vec __attribute__((vector_size(8 * LANES), may_alias));
+typedef double vec_anywhere __attribute__((vector_size(8 * LANES), may_alias, aligned(8)));
+typedef uint64_t bits __attribute__((vector_size(8 * LANES), may_alias));
+#endif
+
+TILE vec v_set(double a) {
+#if LANES == 1
+    return a;
+#elif LANES == 2
+    return (vec){a, a};
+#elif LANES == 4
+    return (vec){a, a, a, a};
+#else
+    return (vec){a, a, a, a, a, a, a, a};
+#endif
+}
+
+/* Aligned to the vector's size. */
+TILE vec v_load(const double *p) { return *(const vec *)p; }
+TILE void v_store(double *p, vec a) { *(vec *)p = a; }
+
+/* Aligned to a double only. */
+TILE vec v_load_anywhere(const double *p) {
+#if LANES == 1
+    return *p;
+#else
+    return *(const vec_anywhere *)p;
+#endif
+}
+TILE void v_store_anywhere(double *p, vec a) {
+#if LANES == 1
+    *p = a;
+#else
+    *(vec_anywhere *)p = a;
+#endif
+}
+
+TILE bits v_bits(vec a) {
+#if LANES == 1
+    bits b;
+    memcpy(&b, &a, sizeof b);
+    return b;
+#else
+    return (bits)a;
+#endif
+}
+TILE vec v_from_bits(bits b) {
+#if LANES == 1
+    vec a;
+    memcpy(&a, &b, sizeof a);
+    return a;
+#else
+    return (vec)b;
+#endif
+}
+
+/* a < b ? x : y, lane by lane; a NaN takes y. */
+TILE vec v_select_less(vec a, vec b, vec x, vec y) {
+#if LANES == 1
+    return a < b ? x : y;
+#elif defined(GAUSSMIX_AVX512)
+    return (vec)_mm512_mask_blend_pd(
+        _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ), (__m512d)y, (__m512d)x);
+#elif defined(GAUSSMIX_AVX2)
+    return (vec)_mm256_blendv_pd((__m256d)y, (__m256d)x,
+                                 _mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_LT_OQ));
+#else
+    bits chosen = (bits)(a < b);
+    return (vec)(((bits)x & chosen) | ((bits)y & ~chosen));
+#endif
+}
+
+/* a > b ? a : b, lane by lane: a NaN in `a` gives `b`. */
+TILE vec v_max(vec a, vec b) {
+#if defined(GAUSSMIX_AVX512)
+    return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(GAUSSMIX_AVX2)
+    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+#elif defined(GAUSSMIX_SSE2)
+    return (vec)_mm_max_pd((__m128d)a, (__m128d)b);
+#else
+    return v_select_less(b, a, a, b);
+#endif
+}
+
+TILE vec v_abs(vec a) { return v_from_bits(v_bits(a) & (v_bits(v_set(-0.0)) ^ ~(bits){0})); }
+
+TILE vec v_sqrt(vec a) {
+#if LANES == 1
+    return sqrt(a);
+#elif defined(GAUSSMIX_AVX512)
+    return (vec)_mm512_sqrt_pd((__m512d)a);
+#elif defined(GAUSSMIX_AVX2)
+    return (vec)_mm256_sqrt_pd((__m256d)a);
+#elif defined(GAUSSMIX_SSE2)
+    return (vec)_mm_sqrt_pd((__m128d)a);
+#else
+    vec root;
+    for (int lane = 0; lane < LANES; lane++) root[lane] = sqrt(a[lane]);
+    return root;
+#endif
+}
+
+/* Bit l is set where lane l is not 0. */
+TILE unsigned v_nonzero(vec a) {
+#if LANES == 1
+    return a != 0.0;
+#elif defined(GAUSSMIX_AVX512)
+    return _mm512_cmp_pd_mask((__m512d)a, _mm512_setzero_pd(), _CMP_NEQ_UQ);
+#elif defined(GAUSSMIX_AVX2)
+    return (unsigned)_mm256_movemask_pd(
+        _mm256_cmp_pd((__m256d)a, _mm256_setzero_pd(), _CMP_NEQ_UQ));
+#elif defined(GAUSSMIX_SSE2)
+    return (unsigned)_mm_movemask_pd(_mm_cmpneq_pd((__m128d)a, _mm_setzero_pd()));
+#else
+    unsigned set = 0;
+    for (int lane = 0; lane < LANES; lane++) set |= (unsigned)(a[lane] != 0.0) << lane;
+    return set;
+#endif
+}
+
+/* Sum of the lanes, in a fixed order. */
+TILE double v_sum(vec a) {
+#if LANES == 1
+    return a;
+#else
+    double part[LANES];
+    for (int lane = 0; lane < LANES; lane++) part[lane] = a[lane];
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int lane = 0; lane < width; lane++) part[lane] += part[lane + width];
+    return part[0];
+#endif
+}
+
+/* exp(a) for a <= 0 (and a little above); 0 below -708, for -inf and for NaN; under 1.2 ulp.
+ *
+ * a = n ln 2 + r with |r| <= ln(2)/2; exp(r) = 1 + r + r^2 q(r), q of degree 9 fitted in the
+ * Chebyshev sense (mpmath.chebyfit over that interval, relative error 1.3e-17); 2^n by adding n to
+ * the exponent. Adding 1.5 2^52 rounds to an integer and leaves n in the low bits of the sum.
+ */
+TILE vec v_exp(vec a) {
+    const vec magic = v_set(0x1.8p52);
+    vec shifted = a * v_set(1.4426950408889634) + magic;
+    vec n = shifted - magic;
+    vec r = a - n * v_set(0.6931471803691238); /* 32 bits of ln 2: exact product */
+    r = r - n * v_set(1.9082149292705877e-10);
+    /* Horner: Estrin's shorter chain was no faster in the soft rule (Zen 3). */
+    vec q = v_set(2.510038549551032e-08);
+    q = q * r + v_set(2.7620088445409746e-07);
+    q = q * r + v_set(2.7557268459997064e-06);
+    q = q * r + v_set(2.4801521295954376e-05);
+    q = q * r + v_set(0.00019841269863053618);
+    q = q * r + v_set(0.0013888888917213717);
+    q = q * r + v_set(0.008333333333330062);
+    q = q * r + v_set(0.04166666666662413);
+    q = q * r + v_set(0.16666666666666669);
+    q = q * r + v_set(0.5);
+    vec tail = q * (r * r) + r;
+    vec scaled = v_from_bits(v_bits(tail + v_set(1.0)) + (v_bits(shifted) << 52));
+    return v_select_less(v_set(-708.0), a, scaled, v_set(0.0));
+}
+
+/* log(a) for positive normal a; about 1 ulp.
+ *
+ * a = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); s = f / (2 + f), log(1 + f) = 2 artanh(s)
+ * = f - f^2/2 + s (f^2/2 + R(s^2)), R(z) = 2/3 z + 2/5 z^2 + ... fitted as above (9e-18).
+ */
+TILE vec v_log(vec a) {
+    const bits one = v_bits(v_set(1.0)), root_half = v_bits(v_set(0.7071067811865476));
+    /* Biased by 1023, so that the shift may be a logical one. */
+    bits biased = (v_bits(a) - root_half + one) >> 52;
+    vec f = v_from_bits(v_bits(a) - (biased << 52) + one) - v_set(1.0);
+    vec n = v_from_bits(biased | v_bits(v_set(0x1p52))) - v_set(0x1p52 + 1023.0);
+    vec s = f / (f + v_set(2.0));
+    vec z = s * s;
+    vec series = v_set(0.14616585424888623);
+    series = series * z + v_set(0.15331710618210773);
+    series = series * z + v_set(0.18182889455674947);
+    series = series * z + v_set(0.22222211130259878);
+    series = series * z + v_set(0.2857142862600327);
+    series = series * z + v_set(0.39999999999899444);
+    series = series * z + v_set(0.666666666666667);
+    vec half_square = f * f * v_set(0.5);
+    vec low = s * (half_square + series * z) + n * v_set(1.9082149292705877e-10);
+    return n * v_set(0.6931471803691238) - ((half_square - low) - f);
+}
+
+#endif

@@ -1,0 +1,133 @@
+# What a call reads (Problem), a thread's scratch (Workspace), and the one allocation for all of it.
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+cdef struct Workspace:  # one per thread: scratch for a block
+    double *tiles  # block * D
+    double *joint  # block * K
+    double *weight  # block
+    double *limits  # K
+    double *row_values  # one tile
+    double *difference  # one tile of D
+    double *whitened  # one tile of D
+    MomentScratch moments
+    Py_ssize_t bad_row
+
+
+cdef struct Problem:  # a call, as all threads read it
+    Rows X
+    Model model
+    const double *weight  # NULL: all 1
+    Py_ssize_t block
+    # accumulate
+    int layout
+    int rule
+    Py_ssize_t slot_rows
+    Py_ssize_t first_slot
+    Py_ssize_t n_accumulators
+    Py_ssize_t accumulator_size
+    double *accumulators
+    # evaluate
+    int want
+    int wide
+    void *out
+
+
+# ---- Workspaces ----
+
+cdef struct Carver:  # cuts aligned pieces off one allocation, or only adds up their sizes
+    char *base
+    size_t used
+
+
+cdef inline double *carve(Carver *carver, Py_ssize_t n) noexcept nogil:
+    """A piece of n doubles, on a cache line of its own; NULL while sizes are being added up."""
+    cdef size_t at = carver.used
+    carver.used += (<size_t>n * sizeof(double) + 63) // 64 * 64
+    return <double *>(carver.base + at) if carver.base != NULL else NULL
+
+
+cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulating,
+                          Workspace *workspace) noexcept nogil:
+    cdef Py_ssize_t n_features = problem.model.n_features, padded = problem.model.padded
+    cdef Py_ssize_t block = problem.block, tile_rows = LANES * WIDE
+    cdef MomentScratch *moments = &workspace.moments
+    memset(workspace, 0, sizeof(Workspace))
+    workspace.bad_row = -1
+    workspace.tiles = carve(carver, block * n_features)
+    workspace.joint = carve(carver, block * problem.model.n_components)
+    workspace.weight = carve(carver, block)
+    workspace.row_values = carve(carver, tile_rows)
+    workspace.difference = carve(carver, tile_rows * n_features)
+    workspace.whitened = carve(carver, tile_rows * n_features)
+    if not accumulating:
+        return
+    workspace.limits = carve(carver, problem.model.n_components)
+    moments.column_first = carve(carver, padded)
+    moments.column_second = carve(carver, padded)
+    if n_features <= FEW and problem.layout != LAYOUT_POOLED:
+        return
+    moments.rows = carve(carver, block * padded)
+    moments.weights = carve(carver, block + LANES + 1)
+    moments.gathered = <int32_t *>carve(carver, block + 1)
+    # Two rows more: one for a pair, one so that panels do not fall on the same cache sets.
+    moments.panel = (block * (2 if problem.layout == LAYOUT_POOLED else 1) + 2) * LANES
+    if problem.layout == LAYOUT_FULL:
+        moments.left = carve(carver, padded // LANES * moments.panel)
+    elif problem.layout == LAYOUT_POOLED:
+        moments.left = carve(carver, padded // LANES * moments.panel)
+        moments.right = carve(carver, padded // LANES * moments.panel)
+        moments.gap = carve(carver, block * padded)
+        moments.labels = <int32_t *>carve(carver, block)
+
+
+cdef void carve_shared(Carver *carver, Problem *problem, bint accumulating) noexcept nogil:
+    """What all threads read: the means in two derived forms."""
+    cdef Model *model = &problem.model
+    if model.factor_kind == FACTOR_SHARED:
+        model.whitened_means = carve(carver, model.n_components * model.n_features)
+    if accumulating:
+        model.padded_means = carve(carver, model.n_components * model.padded)
+
+
+cdef void *allocate(Problem *problem, bint accumulating, int n_threads,
+                    Workspace *workspaces) except NULL:
+    """One allocation for the call: shared parts, then a workspace per thread. To be freed."""
+    cdef Carver carver
+    cdef Workspace unused
+    cdef size_t shared, each, total
+    cdef void *memory
+    cdef int thread
+    cdef Py_ssize_t k, d
+    cdef Model *model = &problem.model
+    # Seven arrays of block * padded doubles at most, and one of block * K.
+    if 64.0 * problem.block * (8.0 * model.padded + model.n_components + 64.0) > (1 << 60):
+        raise MemoryError("a block's workspace does not fit into memory")
+    carver.base = NULL
+    carver.used = 0
+    carve_shared(&carver, problem, accumulating)
+    shared = carver.used
+    carver.used = 0
+    carve_workspace(&carver, problem, accumulating, &unused)
+    each = carver.used + 64  # and a line between threads
+    if <double>each * n_threads + <double>shared > (1 << 60):
+        raise MemoryError("the threads' workspaces do not fit into memory")
+    total = shared + each * <size_t>n_threads + 64
+    memory = malloc(total)
+    if memory == NULL:
+        raise MemoryError(f"{total} bytes of kernel workspace for {n_threads} threads")
+    carver.base = <char *>memory + (64 - <size_t>memory % 64) % 64
+    carver.used = 0
+    carve_shared(&carver, problem, accumulating)
+    for thread in range(n_threads):
+        carver.used = shared + each * <size_t>thread
+        carve_workspace(&carver, problem, accumulating, &workspaces[thread])
+    if model.factor_kind == FACTOR_SHARED:
+        whiten_means(model)
+    if accumulating:
+        for k in range(model.n_components):
+            for d in range(model.padded):
+                model.padded_means[k * model.padded + d] = (
+                    model.means[k * model.n_features + d] if d < model.n_features else 0.0)
+    return memory

@@ -1,0 +1,134 @@
+"""What is particular to the Numba backend: its exp and log, its threads, its cache."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from gaussmix.kernels import contract
+
+pytest.importorskip("numba")
+
+from numba import njit
+
+from gaussmix.kernels import numba_kernels, numba_tiles
+
+LONG = np.longdouble
+EPS = np.finfo(np.float64).eps
+# Half an ulp each for the result and its largest correction term; an ulp is at most eps.
+RTOL_ELEMENTARY = 1.25 * EPS
+
+
+def make_call(n_rows=5000):
+    """(X, parameters) of a mixture with D = 8, K = 3: several threads' worth of rows."""
+    rng = np.random.default_rng(0)
+    factors = np.tril(rng.normal(size=(3, 8, 8))) / 8 + np.eye(8)
+    parameters = contract.Parameters(
+        contract.FACTOR_FULL, rng.normal(size=3), rng.normal(size=(3, 8)), factors, np.zeros(8)
+    )
+    return rng.normal(size=(n_rows, 8)), parameters
+
+
+def logpdf(X, parameters, n_threads):
+    out = np.empty(len(X))
+    assert numba_kernels.evaluate(X, parameters, contract.WANT_LOGPDF, out, n_threads) == -1
+    return out
+
+
+def sums(X, parameters, n_threads):
+    plan = contract.plan(3, 8, contract.LAYOUT_FULL)
+    size = contract.offsets(3, 8, contract.LAYOUT_FULL).size
+    accumulators = np.zeros((plan.n_accumulators, size))
+    rules = (contract.LAYOUT_FULL, contract.RULE_SOFT)
+    arguments = (X, None, 0, parameters, *rules, accumulators, plan, n_threads)
+    assert numba_kernels.accumulate(*arguments) == -1
+    return accumulators
+
+
+def test_exp_is_within_an_ulp():
+    t = -np.random.default_rng(1).uniform(0, 708, 20000)
+    found = np.array([numba_tiles.exp_below_zero(value) for value in t])
+    exact = np.exp(t.astype(LONG))
+    assert np.abs(found / exact - 1).max() <= RTOL_ELEMENTARY
+
+
+def test_exp_at_its_ends():
+    assert numba_tiles.exp_below_zero(0.0) == 1.0
+    assert numba_tiles.exp_below_zero(-1e4) == 0.0
+    assert numba_tiles.exp_below_zero(-np.inf) == 0.0
+    assert numba_tiles.exp_below_zero(np.nan) == 0.0
+
+
+def test_log_is_within_an_ulp():
+    rng = np.random.default_rng(2)
+    s = np.concatenate([1 + rng.random(10000) * 1e-3, rng.uniform(1, 3, 10000), [1e6]])
+    found = np.array([numba_tiles.log_above_one(value) for value in s])
+    assert np.abs(found / np.log(s.astype(LONG)) - 1).max() <= RTOL_ELEMENTARY
+    assert numba_tiles.log_above_one(1.0) == 0.0
+
+
+def test_one_thread_starts_no_thread(monkeypatch):
+    X, parameters = make_call()
+
+    def start(self):
+        raise AssertionError("a thread was started")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    logpdf(X, parameters, 1)
+    sums(X, parameters, 1)
+
+
+def test_refused_threads_leave_the_work_to_the_caller(monkeypatch):
+    X, parameters = make_call()
+    expected = logpdf(X, parameters, 1), sums(X, parameters, 1)
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert np.array_equal(logpdf(X, parameters, 3), expected[0])
+    assert np.array_equal(sums(X, parameters, 3), expected[1])
+
+
+def test_two_python_threads_may_call_at_once():
+    X, parameters = make_call()
+    expected = sums(X, parameters, 1)
+    found = [None] * 4
+
+    def work(i):
+        found[i] = sums(X, parameters, 2)
+
+    callers = [threading.Thread(target=work, args=(i,)) for i in range(len(found))]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all(np.array_equal(expected, each) for each in found)
+
+
+def test_an_unusable_cache_only_costs_a_compilation(monkeypatch):
+    def without_cache(*args, cache=False, **options):
+        if cache:
+            raise OSError(30, "Read-only file system")
+        return njit(*args, **options)
+
+    monkeypatch.setattr(numba_kernels, "njit", without_cache)
+    compiled = numba_kernels._compile(lambda x: 2.0 * x, "float64(float64)")
+    assert compiled(21.0) == 42.0
+
+
+def test_a_deleted_current_directory_does_not_stop_compilation(monkeypatch, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    compiled = numba_kernels._compile(lambda x, i: (x, 2 * x)[i], "float64(float64, int64)")
+    assert compiled(21.0, 1) == 42.0
+
+
+def test_the_cache_notices_changes_of_the_stages(monkeypatch, tmp_path):
+    before = numba_kernels._source_stamp()
+    changed = tmp_path / "numba_tiles.py"
+    changed.write_text("# other source\n")
+    monkeypatch.setattr(numba_kernels.numba_tiles, "__file__", str(changed))
+    assert numba_kernels._source_stamp() != before

@@ -1,0 +1,117 @@
+"""The same bits for any thread count, memory order, cut into chunks, and company of a row."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaussmix.kernels.contract import (
+    FACTOR_FULL,
+    LAYOUT_FULL,
+    WANT_LOG_JOINT,
+)
+
+_spec = importlib.util.spec_from_file_location(
+    "gaussmix_kernel_calls", Path(__file__).with_name("kernel_calls.py")
+)
+calls = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(calls)
+KINDS = calls.KINDS
+THREADS = calls.THREADS
+WANTS = calls.WANTS
+accumulate = calls.accumulate
+combinations = calls.combinations
+equal_bits = calls.equal_bits
+evaluate = calls.evaluate
+make_large = calls.make_large
+make_parameters = calls.make_parameters
+
+EPS = np.finfo(np.float64).eps
+
+
+@combinations
+def test_sums_have_the_same_bits_for_any_thread_count(backend, kind, layout, rule):
+    X, weight, parameters, _ = make_large(kind, layout)
+    one = accumulate(backend, X, parameters, layout, rule, weight)
+    for threads in THREADS[1:]:
+        many = accumulate(backend, X, parameters, layout, rule, weight, threads)
+        assert equal_bits(one, many), f"{threads} threads"
+
+
+@combinations
+def test_chunks_cut_at_slots_give_the_bits_of_one_call(backend, kind, layout, rule):
+    X, weight, parameters, plan = make_large(kind, layout)
+    whole = accumulate(backend, X, parameters, layout, rule, weight, 2)
+    cuts = [plan.slot_rows * slots for slots in (1, 3, 4, 9)]
+    chunked = accumulate(backend, X, parameters, layout, rule, weight, 2, cuts)
+    assert equal_bits(whole, chunked)
+
+
+@combinations
+def test_slot_s_adds_to_accumulator_s_modulo_their_number(backend, kind, layout, rule):
+    X, _, parameters, plan = make_large(kind, layout, 1, 2, slots=70)
+    assert plan.n_accumulators < 70
+    slots = np.arange(len(X)) // plan.slot_rows
+    rows = np.bincount(slots % plan.n_accumulators, minlength=plan.n_accumulators)
+    sums = accumulate(backend, X, parameters, layout, rule, None, 3)
+    assert sums[:, -1].tolist() == rows.tolist()
+
+
+def memory_orders(X, path):
+    """The numbers of X (n, D), laid out in memory in other ways."""
+    wide = np.zeros((2 * X.shape[0], 3 * X.shape[1]), dtype=X.dtype)
+    wide[::2, 1::3] = X
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    mapped = np.memmap(path, dtype=X.dtype, mode="w+", shape=X.shape)
+    mapped[:] = X
+    return {
+        "F": np.asfortranarray(X),
+        "strided": wide[::2, 1::3],
+        "backwards": X[::-1].copy()[::-1],
+        "columns backwards": X[:, ::-1].copy()[:, ::-1],
+        "read-only": frozen,
+        "memmap": np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape),
+    }
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@combinations
+def test_memory_order_does_not_change_a_bit(backend, kind, layout, rule, dtype, tmp_path):
+    X, weight, parameters, _ = make_large(kind, layout, n_features=5, slots=3)
+    X = X.astype(np.float32).astype(dtype)
+    sums = accumulate(backend, X.astype(np.float64), parameters, layout, rule, weight, 2)
+    rows = evaluate(backend, X.astype(np.float64), parameters, WANT_LOG_JOINT, 2)
+    orders = {"C": X, **memory_orders(X, tmp_path / "X.bin")}
+    for name, Y in orders.items():
+        assert equal_bits(sums, accumulate(backend, Y, parameters, layout, rule, weight, 2)), name
+        assert equal_bits(rows, evaluate(backend, Y, parameters, WANT_LOG_JOINT, 2)), name
+
+
+def test_rows_of_stride_zero_are_equal_rows(backend):
+    X, _, parameters, _ = make_large(FACTOR_FULL, LAYOUT_FULL)
+    repeated = np.broadcast_to(X[:1], (200, X.shape[1]))
+    sums = accumulate(backend, repeated, parameters, LAYOUT_FULL)
+    assert equal_bits(sums, accumulate(backend, repeated.copy(), parameters, LAYOUT_FULL))
+
+
+@pytest.mark.parametrize("n_features", (1, 2, 5, 16, 33))
+@pytest.mark.parametrize("kind", KINDS, ids=KINDS.get)
+def test_a_row_alone_has_the_bits_it_has_in_a_batch(backend, kind, n_features):
+    rng = np.random.default_rng(n_features)
+    parameters = make_parameters(rng, kind, 3, n_features)
+    X = rng.normal(size=(307, n_features))
+    for want in WANTS:
+        batch = evaluate(backend, X, parameters, want, 2)
+        for i in (0, 1, 63, 64, 65, 127, 128, 305, 306):
+            assert equal_bits(batch[i : i + 1], evaluate(backend, X[i : i + 1], parameters, want))
+        assert equal_bits(batch[100:], evaluate(backend, X[100:], parameters, want))
+
+
+def test_evaluate_has_the_same_bits_for_any_thread_count(backend):
+    X, _, parameters, _ = make_large(FACTOR_FULL, LAYOUT_FULL, 8, 7, slots=9)
+    for want in WANTS:
+        one = evaluate(backend, X, parameters, want)
+        for threads in THREADS[1:]:
+            assert equal_bits(one, evaluate(backend, X, parameters, want, threads))
