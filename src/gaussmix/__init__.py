@@ -2,4 +2,71 @@
 
 from __future__ import annotations
 
+from . import backends, errors
+from .backends import config, show_config
+from .errors import (
+    BackendWarning,
+    ConvergenceWarning,
+    DegenerateComponentWarning,
+    DegenerateFitError,
+    GaussmixError,
+    GaussmixWarning,
+    InvalidInputError,
+    ModelFileError,
+    PrecisionWarning,
+)
+from .mixture import Mixture
+from .statistics import SufficientStatistics
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BackendWarning",
+    "ConvergenceWarning",
+    "DegenerateComponentWarning",
+    "DegenerateFitError",
+    "FitResult",
+    "GaussianMixture",
+    "GaussmixError",
+    "GaussmixWarning",
+    "InvalidInputError",
+    "Mixture",
+    "ModelFileError",
+    "PrecisionWarning",
+    "SufficientStatistics",
+    "config",
+    "criteria",
+    "datasets",
+    "errors",
+    "fit",
+    "load",
+    "plotting",
+    "save",
+    "show_config",
+]
+
+# Loaded at first use: importing gaussmix and scoring with a Mixture do not need them.
+_LAZY = {
+    "FitResult": ("em", "FitResult"),
+    "criteria": ("criteria", None),
+    "fit": ("fitting", "fit"),
+}
+
+
+def __getattr__(name: str):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _LAZY[name]
+    loaded = import_module(f".{module}", __name__)
+    value = loaded if attribute is None else getattr(loaded, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
+
+
+backends.announce()

@@ -1,0 +1,135 @@
+"""What every covariance family offers, and the part of the M-step that all share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DegenerateFitError
+from ..statistics import SufficientStatistics
+
+# A component with less of the total mass than this keeps its mean and covariance.
+EMPTY_SHARE = float(np.finfo(float).eps)
+
+
+class Floor(NamedTuple):
+    """The smallest covariance a fit allows, relative to the data.
+
+    In coordinates divided by `scale` no eigenvalue of a covariance goes below `relative`.
+    """
+
+    scale: np.ndarray  # (D,), positive: the features' standard deviations, in data units
+    relative: float  # >= 0; 0 switches the floor off
+
+    @property
+    def variances(self) -> np.ndarray:
+        """(D,) smallest variance of each feature, in squared data units."""
+        return self.relative * self.scale**2
+
+
+class MStep(NamedTuple):
+    """What an M-step returns: the parameters and what was repaired on the way."""
+
+    weights: np.ndarray  # (K,)
+    means: np.ndarray  # (K, D)
+    covariances: np.ndarray  # by family
+    floored: np.ndarray  # (K,) bool: components whose covariance was raised to the floor
+    empty: np.ndarray  # (K,) bool: components that kept mean and covariance for want of mass
+
+
+class CovarianceFamily(ABC):
+    """One covariance type: its shape, its statistics, its M-step, its precision factors.
+
+    A new family is a new file: it names the layout and the factor kind it uses of the kernels
+    and implements the methods below.
+    """
+
+    name: str  # the covariance_type users write
+    layout: str  # of the second moments its M-step reads
+    factor_kind: int  # how the kernels read its precision factors
+
+    @abstractmethod
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Shape of the covariances."""
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Free parameters of the covariances alone."""
+
+    @abstractmethod
+    def check(self, covariances: np.ndarray) -> None:
+        """Raise InvalidInputError unless symmetric positive definite; names the component."""
+
+    @abstractmethod
+    def factor(self, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Precision factors as the kernels read them, and log det P_k (K,) or a scalar.
+
+        Raises DegenerateFitError if a covariance is not positive definite in floating point.
+        """
+
+    @abstractmethod
+    def covariance(
+        self, statistics: SufficientStatistics, mass: np.ndarray, offset: np.ndarray
+    ) -> np.ndarray:
+        """Maximum-likelihood covariances around ``shift + offset`` without the floor.
+
+        `mass` (K,) are positive; where a component is empty the result is not used.
+        """
+
+    @abstractmethod
+    def raise_to(self, floor: Floor, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Covariances with eigenvalues clipped at the floor, and which (bool) were changed.
+
+        Clipping in scaled coordinates is the exact maximiser under the constraint, so that a
+        clipped M-step still never lowers the log-likelihood.
+        """
+
+    @abstractmethod
+    def keep(self, covariances: np.ndarray, previous: np.ndarray, empty: np.ndarray) -> np.ndarray:
+        """`covariances` with those of the `empty` (K,) components taken from `previous`."""
+
+    @abstractmethod
+    def dense(self, covariances: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
+        """The covariances as matrices (K, D, D)."""
+
+    def m_step(
+        self,
+        statistics: SufficientStatistics,
+        previous_covariances: np.ndarray,
+        floor: Floor,
+    ) -> MStep:
+        """Parameters that maximise the expected complete-data log-likelihood, under the floor.
+
+        Dempster, Laird & Rubin (1977); O(K D^2), O(K D^3) where eigenvalues are clipped.
+        """
+        total = statistics.mass.sum()
+        empty = statistics.mass <= EMPTY_SHARE * total
+        mass = np.where(empty, 1.0, statistics.mass)
+        offset = np.where(empty[:, None], 0.0, statistics.first / mass[:, None])
+        covariances = self.covariance(statistics, mass, offset)
+        if empty.any():
+            covariances = self.keep(covariances, previous_covariances, empty)
+        covariances, floored = self.raise_to(floor, covariances)
+        weights = np.where(empty, 0.0, statistics.mass / total)
+        return MStep(weights, statistics.shift + offset, covariances, floored, empty)
+
+
+def log_coefficients(
+    weights: np.ndarray, log_determinants: np.ndarray, n_features: int
+) -> np.ndarray:
+    """(K,) ``log w_k + log det P_k - D/2 log 2 pi``, -inf for a weight of zero."""
+    with np.errstate(divide="ignore"):
+        return np.log(weights) + log_determinants - 0.5 * n_features * np.log(2.0 * np.pi)
+
+
+def singular(component: int | None, detail: str) -> DegenerateFitError:
+    """The error for a covariance that has no Cholesky factor."""
+    which = (
+        "the shared covariance" if component is None else f"the covariance of component {component}"
+    )
+    return DegenerateFitError(
+        f"{which} is singular ({detail}). Raise reg_covar, use fewer components or a simpler "
+        "covariance_type."
+    )

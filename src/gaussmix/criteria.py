@@ -1,0 +1,76 @@
+"""Penalised log-likelihoods; all in nats, times 2, lower is better."""
+
+from __future__ import annotations
+
+from math import log
+
+from . import _validate
+
+
+def aic(log_likelihood: float, n_parameters: int) -> float:
+    """Akaike information criterion, ``-2 log_likelihood + 2 n_parameters``; lower is better.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Total (not mean) log-likelihood of the data, in nats.
+    n_parameters : int
+        Free parameters, ``mixture.n_parameters``.
+
+    References
+    ----------
+    Akaike (1974), IEEE Transactions on Automatic Control 19(6), 716-723.
+    """
+    return -2.0 * log_likelihood + 2.0 * n_parameters
+
+
+def bic(log_likelihood: float, n_parameters: int, n_samples: float) -> float:
+    """Bayesian information criterion of a fitted mixture; lower is better.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Total (not mean) log-likelihood of the data, in nats.
+    n_parameters : int
+        Free parameters, ``mixture.n_parameters``.
+    n_samples : float
+        Rows, or the sum of the sample weights.
+
+    Returns
+    -------
+    float
+        ``-2 log_likelihood + n_parameters log(n_samples)``: mclust's value times -1.
+
+    Raises
+    ------
+    InvalidInputError
+        If `n_samples` is not positive.
+
+    References
+    ----------
+    Schwarz (1978), Annals of Statistics 6(2), 461-464; here times -2.
+    """
+    n_samples = _validate.real("n_samples", n_samples, 0.0, low_open=True)
+    return -2.0 * log_likelihood + n_parameters * log(n_samples)
+
+
+def icl(log_likelihood: float, n_parameters: int, n_samples: float, entropy: float) -> float:
+    """Integrated completed likelihood, ``bic + 2 entropy``; lower is better.
+
+    Parameters
+    ----------
+    log_likelihood, n_parameters, n_samples
+        As in `bic`.
+    entropy : float
+        ``-sum w r log r`` over rows and components, in nats.
+
+    Notes
+    -----
+    mclust's icl replaces the entropy by ``-sum w log max_k r`` and has the opposite sign.
+
+    References
+    ----------
+    Biernacki, Celeux & Govaert (2000), IEEE PAMI 22(7), 719-725, eq. 8 with the entropy of
+    McLachlan & Peel (2000), Finite Mixture Models, section 6.10.2.
+    """
+    return bic(log_likelihood, n_parameters, n_samples) + 2.0 * entropy

@@ -1,0 +1,271 @@
+"""What is known of the data before a fit, and what the user must be told after it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .covariance import Floor
+from .em import EPS, Repair, Run
+from .errors import DegenerateComponentWarning, InvalidInputError, PrecisionWarning, warn
+from .expectation import Expectation
+from .kernels.contract import FACTOR_DIAG, Parameters
+from .statistics import SufficientStatistics
+
+TINY = float(np.finfo(float).tiny)
+HUGE = float(np.finfo(float).max)
+NAMED = 5  # columns that one message names
+FEW_DIGITS = 1e4  # spreads of fewer units in the last place than this draw a PrecisionWarning
+
+
+class Summary(NamedTuple):
+    """One look at the data: location and spread of each column."""
+
+    n_rows: int  # of positive weight
+    weight: float
+    mean: np.ndarray  # (D,)
+    variance: np.ndarray  # (D,), exactly 0 in constant columns
+    scale: np.ndarray  # (D,) standard deviations; a stand-in where a column is constant
+    constant: np.ndarray  # (D,) bool
+
+
+def summarise(X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int) -> Summary:
+    """Mean, variance and scale of each column; O(N D), two passes.
+
+    Raises InvalidInputError if X holds NaN or an infinity, or a column spans a range whose
+    squares leave float64.
+    """
+    first_row = 0 if sample_weight is None else int(np.argmax(sample_weight > 0.0))
+    n_rows = len(X) if sample_weight is None else int(np.count_nonzero(sample_weight))
+    expectation = Expectation(X, sample_weight, "diag", 1, n_threads)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Around a row first: no sum near the origin, so that an offset costs no digits.
+        around_row = _moments(expectation, X[first_row].astype(float))
+        mean = around_row.shift[0] + around_row.first[0] / around_row.mass[0]
+        if np.isfinite(mean).all():
+            around_mean = _moments(expectation, mean)
+            gap = around_mean.first[0] / around_mean.mass[0]
+            variance = around_mean.second[0] / around_mean.mass[0] - gap * gap
+        else:
+            variance = np.full_like(mean, np.inf)
+    _check_range(X, sample_weight, variance, n_rows)
+    constant = variance <= 0.0
+    if constant.any():
+        constant &= np.ptp(X if sample_weight is None else X[sample_weight > 0.0], axis=0) == 0
+    constant |= variance <= 0.0
+    scale = np.sqrt(np.where(constant, _stand_in(variance[~constant], mean), variance))
+    return Summary(n_rows, around_row.weight, mean, variance, scale, constant)
+
+
+def check_columns(X: np.ndarray, summary: Summary, reg_covar: float) -> list[Repair]:
+    """Warn of columns that are constant or hold few digits, and of a floor above the data.
+
+    Raises DegenerateFitError, through `constant_error`, if a column is constant and there is
+    no floor.
+    """
+    constant = np.flatnonzero(summary.constant).tolist()
+    repairs = []
+    if constant:
+        values = ", ".join(
+            f"column {feature} of X is constant ({summary.mean[feature]:.6g})"
+            for feature in constant[:NAMED]
+        )
+        message = (
+            f"{values}{_more(constant)}; the variance is the floor that reg_covar={reg_covar:g} "
+            "sets. Drop constant columns."
+        )
+        repairs = [Repair("constant", None, feature, 0, message) for feature in constant]
+        warn(message, DegenerateComponentWarning)
+    ulp = EPS * np.abs(summary.mean)
+    coarse = np.flatnonzero(~summary.constant & (summary.scale < FEW_DIGITS * ulp)).tolist()
+    if coarse:
+        values = ", ".join(
+            f"column {feature} of X has mean {summary.mean[feature]:.6g} and standard deviation "
+            f"{summary.scale[feature]:.3g}"
+            for feature in coarse[:NAMED]
+        )
+        digits = max(0.0, np.log10((summary.scale[coarse] / ulp[coarse]).min()))
+        warn(
+            f"{values}{_more(coarse)}: float64 holds about {digits:.0f} digits of the spread. "
+            "Subtract the offset before it is rounded.",
+            PrecisionWarning,
+        )
+    if reg_covar >= 1.0:
+        warn(
+            f"reg_covar={reg_covar:g} exceeds the variance of the data, relative to which it is "
+            "measured; every covariance is the floor. The default is 1e-6.",
+            DegenerateComponentWarning,
+        )
+    return repairs
+
+
+def _more(features: list[int]) -> str:
+    return f" and {len(features) - NAMED} more" if len(features) > NAMED else ""
+
+
+def report(
+    run: Run, X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary, floor: Floor
+) -> list[Repair]:
+    """Name what the run mended: empty components, single rows, floors; warn once per cause."""
+    repairs: list[Repair] = []
+    n_components = run.mixture.n_components
+    mass = run.statistics.mass
+    if summary.n_rows == n_components and n_components > 1:
+        repairs.append(
+            Repair(
+                "single row",
+                None,
+                None,
+                0,
+                f"there are as many rows as components ({n_components}): every component has "
+                "one row. Use fewer components.",
+            )
+        )
+    elif summary.n_rows == 1:
+        message = "X has one row: the mean is that row, the variance the floor. Use more rows."
+        repairs.append(Repair("single row", 0, None, 0, message))
+    elif sample_weight is None:
+        for k in np.flatnonzero((mass > 0.5) & (mass < 1.5)).tolist():
+            if k in run.floored:
+                message = (
+                    f"component {k} has 1 row: it describes an outlier. Drop that row, use fewer "
+                    "components or another start."
+                )
+                repairs.append(Repair("single row", k, None, run.floored[k], message))
+    repairs += _empty(run, X, sample_weight)
+    told = {repair.component for repair in repairs}
+    alone = [k for k in run.floored if k not in told and summary.n_rows != n_components]
+    if alone:
+        repairs += _floored(run, alone, summary, floor, sample_weight, X)
+    for message in dict.fromkeys(repair.message for repair in repairs):
+        warn(message, DegenerateComponentWarning)
+    return repairs
+
+
+def _empty(run: Run, X: np.ndarray, sample_weight: np.ndarray | None) -> list[Repair]:
+    if not run.empty:
+        return []
+    n_components = run.mixture.n_components
+    rows = X if sample_weight is None else X[sample_weight > 0.0]
+    distinct = distinct_rows(rows, n_components)
+    names = ", ".join(str(k) for k in run.empty)
+    noun = "component" if len(run.empty) == 1 else "components"
+    if distinct < n_components:
+        cause = (
+            f"{distinct} distinct {'row' if distinct == 1 else 'rows'} for {n_components} "
+            f"components: {noun} {names} empty. Use fewer components."
+        )
+    else:
+        cause = (
+            f"{noun} {names} empty: no row is near. It keeps its mean and covariance with weight "
+            "0; use another start."
+        )
+    return [Repair("empty", k, None, iteration, cause) for k, iteration in run.empty.items()]
+
+
+def _floored(
+    run: Run,
+    components: list[int],
+    summary: Summary,
+    floor: Floor,
+    sample_weight: np.ndarray | None,
+    X: np.ndarray,
+) -> list[Repair]:
+    """Why components sit at the floor: dependent columns, too few rows, constants, or collapse."""
+    n_features = run.mixture.n_features
+    varying = int(np.count_nonzero(~summary.constant))
+    tied = run.mixture.covariance_type == "tied"
+    noun = "the shared covariance" if tied else f"components {', '.join(map(str, components))}"
+    iteration = min(run.floored[k] for k in components)
+    repairs = []
+    correlated = run.mixture.covariance_type in ("full", "tied")
+    if correlated and summary.n_rows <= n_features:
+        message = (
+            f"{summary.n_rows} rows in {n_features} columns: covariances have rank <= "
+            f"{summary.n_rows - 1} of {n_features} and were raised to the floor. "
+            'Use covariance_type="diag" or "spherical".'
+        )
+        repairs.append(Repair("rank", None, None, iteration, message))
+    elif correlated and (rank := _rank(X, sample_weight, summary)) < varying:
+        message = (
+            f"the columns of X are linearly dependent (rank {rank} of {n_features}): the "
+            "covariances were raised to the floor. Drop the redundant columns."
+        )
+        repairs.append(Repair("rank", None, None, iteration, message))
+    elif varying == n_features or _collapsed(run, components, summary, floor):
+        for k in components:
+            which = noun if tied else f"component {k}"
+            message = (
+                f"{which} collapsed to the floor reg_covar={floor.relative:g} (mass "
+                f"{run.statistics.mass[k]:.3g}). Use fewer components, a simpler covariance_type "
+                "or a larger reg_covar."
+            )
+            repairs.append(Repair("floor", None if tied else k, None, run.floored[k], message))
+            if tied:
+                break
+    return repairs
+
+
+def _collapsed(run: Run, components: list[int], summary: Summary, floor: Floor) -> bool:
+    """Whether a component is at the floor in a column that varies (constant ones always are)."""
+    variances = run.mixture.standard_deviations[components][:, ~summary.constant] ** 2
+    limit = floor.variances[~summary.constant]
+    return bool((variances <= 1.01 * limit).any()) if limit.size else False
+
+
+def _rank(X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary) -> int:
+    """Numerical rank of the scaled covariance of the data; O(N D^2)."""
+    expectation = Expectation(X, sample_weight, "full", 1, 1)
+    statistics = _moments(expectation, summary.mean)
+    scaled = statistics.second[0] / statistics.mass[0] / summary.scale[:, None] / summary.scale
+    values = np.linalg.eigvalsh(scaled)
+    return int(np.count_nonzero(values > len(values) * 1e-12 * values.max()))
+
+
+def distinct_rows(X: np.ndarray, limit: int) -> int:
+    """Number of distinct rows of X, counted up to `limit`; O(N D limit)."""
+    remaining = X
+    count = 0
+    while len(remaining) and count < limit:
+        count += 1
+        remaining = remaining[(remaining != remaining[0]).any(axis=1)]
+    return count
+
+
+def _moments(expectation: Expectation, centre: np.ndarray) -> SufficientStatistics:
+    """Sums around `centre`, of all rows as one component."""
+    shape = centre[None]
+    return expectation(Parameters(FACTOR_DIAG, np.zeros(1), shape, np.zeros_like(shape), centre))
+
+
+def _stand_in(variances: np.ndarray, mean: np.ndarray) -> float:
+    """A variance to measure constant columns by: that of the others, else of their values.
+
+    The mean over the other columns moves and scales as the data do.
+    """
+    if len(variances):
+        return float(variances.mean())
+    largest = float(np.abs(mean).max())
+    return largest * largest if TINY < largest * largest < HUGE else 1.0
+
+
+def _check_range(
+    X: np.ndarray, sample_weight: np.ndarray | None, variance: np.ndarray, n_rows: int
+) -> None:
+    """Raise if sums of squares of a column, or its floored variance, leave float64."""
+    total = np.sum(variance) * len(variance) * n_rows
+    normal = (variance > TINY / 1e-6) & np.isfinite(variance)
+    if normal.all() and total < HUGE / 64:
+        return
+    rows = X if sample_weight is None else X[sample_weight > 0.0]
+    low, high = rows.min(axis=0).astype(float), rows.max(axis=0).astype(float)
+    with np.errstate(over="ignore"):
+        span = high - low
+    for feature, width in enumerate(span.tolist()):
+        too_small = 0.0 < width and not variance[feature] > TINY / 1e-6
+        if too_small or not variance[feature] < HUGE / 64 / (len(variance) * n_rows):
+            raise InvalidInputError(
+                f"column {feature} of X spans {width:.3g}, whose squares leave the range of "
+                "float64; rescale the column, e.g. divide it by its standard deviation."
+            )

@@ -1,0 +1,134 @@
+"""The E-step over one data set: rows -> kernels -> sufficient statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _validate, backends, threads
+from .kernels import contract
+from .kernels.contract import Parameters
+from .rules import SOFT, Rule
+from .statistics import SufficientStatistics, from_accumulator
+
+CALL_FLOPS = 1 << 30  # about 50 ms of kernel time: signals and callbacks wait no longer
+SERIAL_FLOPS = 1 << 21  # below it, waking a second thread costs more than it saves
+SCORE_ROWS = 1 << 14  # rows whose log densities `log_likelihood` holds at once
+
+
+class Expectation:
+    """The E-step over `X`: calling it with a mixture's parameters returns statistics.
+
+    Holds X (not copied), the weights and the accumulators; nothing of size N x K.
+    The bits of the result depend on the rows and their numbers only.
+
+    Parameters
+    ----------
+    X : ndarray (N, D), float32 or float64
+    sample_weight : ndarray (N,) or None
+    layout : {"spherical", "diag", "full", "pooled"}
+        Of the second moments to gather.
+    n_components : int
+    n_threads : int
+    """
+
+    def __init__(self, X, sample_weight, layout: str, n_components: int, n_threads: int) -> None:
+        self.X = X
+        self.sample_weight = sample_weight
+        self.layout = layout
+        self.n_components = n_components
+        n_rows, n_features = X.shape
+        code = contract.LAYOUTS[layout]
+        self._plan = contract.plan(n_components, n_features, code)
+        size = contract.offsets(n_components, n_features, code).size
+        n_slots = -(-n_rows // self._plan.slot_rows)
+        self._n_used = max(1, min(self._plan.n_accumulators, n_slots))
+        self._accumulators = np.zeros((self._plan.n_accumulators, size))
+        flops = row_flops(n_components, n_features)
+        self.n_threads = n_threads if flops * n_rows > SERIAL_FLOPS else 1
+        self._call_rows = self._plan.slot_rows * max(
+            self.n_threads, CALL_FLOPS * self.n_threads // (flops * self._plan.slot_rows)
+        )
+
+    def __call__(self, parameters: Parameters, rule: Rule = SOFT) -> SufficientStatistics:
+        """Statistics of all rows under `parameters`, around their means; O(N K D^2).
+
+        Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
+        """
+        n_rows = len(self.X)
+        layout = contract.LAYOUTS[self.layout]
+        accumulate = backends.active().accumulate
+        self._accumulators[: self._n_used] = 0.0
+        for begin in range(0, n_rows, self._call_rows):
+            end = min(begin + self._call_rows, n_rows)
+            weight = None if self.sample_weight is None else self.sample_weight[begin:end]
+            bad_row = accumulate(
+                self.X[begin:end],
+                weight,
+                begin,
+                parameters,
+                layout,
+                rule.code,
+                self._accumulators,
+                self._plan,
+                self.n_threads,
+            )
+            if bad_row >= 0:
+                _validate.raise_nonfinite(self.X, begin + bad_row)
+        total = contract.combine(self._accumulators[: self._n_used], parameters, layout)
+        return from_accumulator(total, parameters.means, self.layout, n_rows)
+
+
+def row_flops(n_components: int, n_features: int) -> int:
+    """Floating-point work of one row in one E-step, with the exponentials; for scheduling."""
+    return n_components * (2 * n_features * (n_features + 2) + 40)
+
+
+def evaluate(
+    X: np.ndarray, parameters: Parameters, want: int, out: np.ndarray, n_threads: int | None
+) -> np.ndarray:
+    """Fill and return `out` with what `want` names, for each row of X; O(N K D^2).
+
+    Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
+    """
+    n_rows = len(X)
+    flops = n_rows * row_flops(*parameters.means.shape)
+    count = _n_threads(flops, n_threads)
+    if flops <= SERIAL_FLOPS:
+        _evaluate_rows(X, slice(0, n_rows), parameters, want, out, 1)
+        return out
+    step = max(1024, n_rows * CALL_FLOPS * count // flops)
+    for begin in range(0, n_rows, step):
+        rows = slice(begin, begin + step)
+        _evaluate_rows(X, rows, parameters, want, out[rows], count)
+    return out
+
+
+def log_likelihood(
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    parameters: Parameters,
+    n_threads: int | None,
+) -> float:
+    """Total ``sum w log p(x)`` in nats, without an array of N numbers; O(N K D^2)."""
+    count = _n_threads(len(X) * row_flops(*parameters.means.shape), n_threads)
+    buffer = np.empty(min(len(X), SCORE_ROWS))
+    total = 0.0
+    for begin in range(0, len(X), SCORE_ROWS):
+        rows = slice(begin, begin + SCORE_ROWS)
+        out = buffer[: min(SCORE_ROWS, len(X) - begin)]
+        _evaluate_rows(X, rows, parameters, contract.WANT_LOGPDF, out, count)
+        total += float(out.sum() if sample_weight is None else (out * sample_weight[rows]).sum())
+    return total
+
+
+def _n_threads(flops: int, n_threads: int | None) -> int:
+    """Threads for so much work; an argument is checked even where one thread will do."""
+    if flops > SERIAL_FLOPS or n_threads is not None:
+        count = threads.resolve(n_threads)
+    return count if flops > SERIAL_FLOPS else 1
+
+
+def _evaluate_rows(X, rows: slice, parameters, want: int, out, n_threads: int) -> None:
+    bad_row = backends.active().evaluate(X[rows], parameters, want, out, n_threads)
+    if bad_row >= 0:
+        _validate.raise_nonfinite(X, rows.start + bad_row)

@@ -1,0 +1,449 @@
+"""fit: data in, fitted mixture and its history out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _validate, backends, diagnosis, threads
+from .covariance import Floor, family
+from .em import FitResult, IterationState, Run, StartReport, maximiser, run_em
+from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
+from .expectation import Expectation
+from .mixture import Mixture
+from .start import KINDS, StartMaker
+
+SHORT_ITERATIONS = 5
+CONTINUED_SHARE = 4  # one in so many short runs is continued
+POLISH = 1e-3  # the best of several runs is continued with this much of tol
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The checked arguments of a fit."""
+
+    n_components: int
+    covariance_type: str = "full"
+    n_starts: int = 1
+    tol: float = 1e-3
+    max_iter: int = 100
+    reg_covar: float = 1e-6
+    n_threads: int | None = None
+
+
+class _Start(NamedTuple):
+    kind: str
+    make: Callable[[], Mixture]
+
+
+def fit(
+    X,
+    n_components: int,
+    *,
+    covariance_type: str = "full",
+    start="kmeans",
+    n_starts: int = 1,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    reg_covar: float = 1e-6,
+    sample_weight=None,
+    seed=None,
+    n_threads: int | None = None,
+    callback: Callable[[IterationState], object] | None = None,
+    progress: bool = False,
+) -> FitResult:
+    """A Gaussian mixture fitted by expectation-maximisation, and how it was found.
+
+    Parameters
+    ----------
+    X : array_like (N, D); (N,) is taken as one feature
+        float32 and float64 are read in place, in any memory order; other numbers are converted.
+    n_components : int
+        K, at most the number of rows of positive weight.
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    start : str, Mixture, list of Mixture or array_like
+        "kmeans" (k-means on scaled features; on a random sample where N is large),
+        "k-means++" (its seeds alone), "random" (random responsibilities), "random_from_data"
+        (random rows as centres); or initial means (K, D), labels (N,) of integers,
+        responsibilities (N, K), or whole mixtures. Starts that give only centres take weights
+        and covariances from the cells around them.
+    n_starts : int
+        With more than one, `start` is run to the end, and so are the best quarter of
+        ``n_starts - 1`` others after short runs of 5 iterations: by turns k-means++ seeds in
+        the metric of the whole data, good where clusters are apart, and random rows with the
+        covariance of all data, good where they overlap. The highest log-likelihood wins and
+        is continued at a thousandth of `tol`, for at most `max_iter` more iterations.
+    tol : float, >= 0
+        Change of the mean log-likelihood per unit weight, in nats, below which to stop.
+        scikit-learn's rule: one more iteration follows the one whose change is below.
+        0 stops when nothing changes.
+    max_iter : int, >= 0
+        0 returns the initial mixture.
+    reg_covar : float, >= 0
+        Floor of the covariances relative to the data: in coordinates divided by the features'
+        standard deviations no eigenvalue goes below it. It is not added to anything.
+    sample_weight : array_like (N,), optional
+        2 counts a row twice, 0 leaves it out.
+    seed : int or numpy.random.Generator, optional
+        The same int gives the same bits.
+    n_threads : int, optional
+        Any number gives the same bits.
+    callback : callable, optional
+        Called with an `IterationState` after each iteration; returning True stops the run.
+    progress : bool
+        Show a bar with iteration and log-likelihood (needs tqdm: the extra `cli`).
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of its range, X holds NaN or an infinity, or there are fewer rows
+        than components. Nothing has been computed then.
+    DegenerateFitError
+        If every start failed, e.g. with `reg_covar=0` and a collapsing component.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` ended the fit.
+    DegenerateComponentWarning, PrecisionWarning
+        If something had to be repaired (see ``result.repairs``) or X holds few digits.
+
+    Notes
+    -----
+    O(N K D^2) per iteration, O(N K D) for "diag" and "spherical". Beyond X the memory does not
+    depend on N. A component may end with weight 0 if no row is near it.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), JRSS B 39(1), 1-38; short runs: Biernacki, Celeux & Govaert
+    (2003), Computational Statistics & Data Analysis 41, 561-575.
+    """
+    options = FitOptions(
+        n_components, covariance_type, n_starts, tol, max_iter, reg_covar, n_threads
+    )
+    observer = callback
+    if progress:
+        from .progress import Progress
+
+        observer = Progress(max_iter, callback)
+    try:
+        result = run(
+            X, options, start=start, sample_weight=sample_weight, seed=seed, callback=observer
+        )
+    finally:
+        if progress:
+            observer.close()
+    if result.stop_reason == "max_iter" and max_iter > 0:
+        warn(not_converged(result), ConvergenceWarning)
+    return result
+
+
+def not_converged(result: FitResult) -> str:
+    """The message that says a fit did not converge: last change, tol, iterations."""
+    change = np.diff(result.log_likelihood[-2:]) / result.statistics.weight
+    last = f"{change[0]:.3g}" if len(change) else "unknown"
+    return (
+        f"EM did not converge in {result.n_iter} iterations: the mean log-likelihood last changed "
+        f"by {last}, tol is {result.config['tol']:g}. Increase max_iter or tol."
+    )
+
+
+def run(
+    X,
+    options: FitOptions,
+    *,
+    start="kmeans",
+    sample_weight=None,
+    seed=None,
+    callback: Callable[[IterationState], object] | None = None,
+    previous_log_likelihood: float | None = None,
+    adapt: Callable[[Mixture], Mixture] | None = None,
+) -> FitResult:
+    """`fit` without the warning of non-convergence; what the estimator builds on.
+
+    `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
+    `adapt` changes every initial mixture before it is used.
+    """
+    began = time.perf_counter()
+    options = _checked(options)
+    X = _validate.data(X, allow_1d=True)
+    weight = _validate.sample_weight(sample_weight, len(X))
+    rng = _validate.seed(seed)
+    count = threads.resolve(options.n_threads)
+    chosen = family(options.covariance_type)
+    _check_rows(X, weight, options.n_components)
+    _check_memory(X.shape[1], options)
+    explicit = _explicit_start(start, X, options)
+    summary = diagnosis.summarise(X, weight, count)
+    _check_constant(summary, options.reg_covar)
+    repairs = diagnosis.check_columns(X, summary, options.reg_covar)
+    floor = Floor(summary.scale, options.reg_covar)
+    expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
+    maker = StartMaker(X, weight, summary, expectation, chosen, floor)
+    search = _Search(maker, expectation, floor, options, callback, previous_log_likelihood, adapt)
+    best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
+    repairs += diagnosis.report(best, X, weight, summary, floor)
+    total = time.perf_counter() - began
+    return FitResult(
+        mixture=best.mixture,
+        log_likelihood=np.array(best.objective),
+        n_iter=best.n_iter,
+        converged=best.converged,
+        stop_reason=best.stop_reason,
+        starts=reports,
+        repairs=repairs,
+        config={
+            **vars(options),
+            "start": start if isinstance(start, str) else type(start).__name__,
+            "n_threads": expectation.n_threads,
+            "backend": backends.active().name,
+            "level": backends.active().level,
+        },
+        timings={"start": search.start_seconds, "em": search.em_seconds, "total": total},
+        statistics=best.statistics,
+    )
+
+
+class _Search:
+    """Runs starts, short and long, and keeps the best; a failing one takes no other down."""
+
+    def __init__(self, maker, expectation, floor, options, callback, previous, adapt) -> None:
+        self.maker = maker
+        self.expectation = expectation
+        self.floor = floor
+        self.maximise = maximiser(floor)
+        self.options = options
+        self.callback = callback
+        self.previous = previous
+        self.adapt = adapt
+        self.start_seconds = self.em_seconds = 0.0
+
+    def best_of(
+        self, starts: list[_Start], rng: np.random.Generator
+    ) -> tuple[Run, list[StartReport]]:
+        """The run of highest log-likelihood, and a report of every start."""
+        max_iter = 1 if self.options.n_components == 1 else self.options.max_iter
+        max_iter = min(max_iter, self.options.max_iter)
+        reports: list[StartReport] = []
+        best: Run | None = None
+        for number, start in enumerate(starts):
+            attempt, report = self._attempt(start, max_iter, number, self.previous)
+            reports.append(report)
+            best = _better(best, attempt)
+        n_short = self.options.n_starts - len(starts) if self.options.n_components > 1 else 0
+        shorts: list[tuple[float, int, Run]] = []
+        for i in range(max(0, n_short)):
+            kind = ("k-means++", "broad")[i % 2]
+            start = _Start(kind, lambda kind=kind: self.maker.make(kind, rng))
+            attempt, report = self._attempt(
+                start, min(SHORT_ITERATIONS, max_iter), len(reports), None
+            )
+            if attempt is not None:
+                shorts.append((attempt.objective[-1], len(reports), attempt))
+            reports.append(replace(report, continued=False))
+        shorts.sort(key=lambda short: (-short[0], short[1]))
+        for _, number, short in shorts[: -(-n_short // CONTINUED_SHARE)]:
+            attempt = short
+            if not short.converged and max_iter > short.n_iter:
+                attempt, report = self._continue(short, max_iter, number, reports[number].kind)
+                reports[number] = report
+            best = _better(best, attempt)
+        if best is None:
+            errors = "; ".join(f"{report.kind}: {report.error}" for report in reports)
+            raise DegenerateFitError(
+                str(reports[0].error) if len(reports) == 1 else f"every start failed ({errors})"
+            )
+        if n_short > 0 and best.stop_reason == "tol":
+            best = self._polish(best, max_iter)
+        return best, reports
+
+    def _polish(self, best: Run, max_iter: int) -> Run:
+        """The best of several runs, continued at a finer tolerance; it stays converged."""
+        began = time.perf_counter()
+        rest = self._run(best.mixture, max_iter, 0, best.objective[-2], POLISH * self.options.tol)
+        self.em_seconds += time.perf_counter() - began
+        stop_reason = "callback" if rest.stop_reason == "callback" else best.stop_reason
+        return _joined(best, rest)._replace(stop_reason=stop_reason, converged=best.converged)
+
+    def _attempt(
+        self, start: _Start, max_iter: int, number: int, previous: float | None
+    ) -> tuple[Run | None, StartReport]:
+        began = time.perf_counter()
+        try:
+            initial = start.make() if self.adapt is None else self.adapt(start.make())
+            initial = _feasible(initial, self.floor)
+            made = time.perf_counter()
+            self.start_seconds += made - began
+            result = self._run(initial, max_iter, number, previous)
+        except DegenerateFitError as error:
+            return None, StartReport(start.kind, np.nan, 0, False, True, str(error))
+        self.em_seconds += time.perf_counter() - made
+        return result, _report(start.kind, result)
+
+    def _continue(
+        self, short: Run, max_iter: int, number: int, kind: str
+    ) -> tuple[Run | None, StartReport]:
+        began = time.perf_counter()
+        previous = short.objective[-2] if short.n_iter else None
+        try:
+            rest = self._run(short.mixture, max_iter - short.n_iter, number, previous)
+        except DegenerateFitError as error:
+            return None, StartReport(kind, np.nan, short.n_iter, False, True, str(error))
+        finally:
+            self.em_seconds += time.perf_counter() - began
+        whole = _joined(short, rest)
+        return whole, _report(kind, whole)
+
+    def _run(
+        self,
+        initial: Mixture,
+        max_iter: int,
+        number: int,
+        previous: float | None,
+        tol: float | None = None,
+    ) -> Run:
+        return run_em(
+            self.expectation,
+            initial,
+            self.maximise,
+            self.floor,
+            tol=self.options.tol if tol is None else tol,
+            max_iter=max_iter,
+            callback=self.callback,
+            start_number=number,
+            previous_objective=previous,
+        )
+
+
+def _joined(first: Run, rest: Run) -> Run:
+    """`rest`, which started from where `first` ended, with the whole history."""
+    return rest._replace(
+        objective=first.objective + rest.objective[1:], n_iter=first.n_iter + rest.n_iter
+    )
+
+
+def _report(kind: str, result: Run) -> StartReport:
+    return StartReport(kind, result.objective[-1], result.n_iter, result.converged, True)
+
+
+def _better(best: Run | None, attempt: Run | None) -> Run | None:
+    if best is None or (attempt is not None and attempt.objective[-1] > best.objective[-1]):
+        return attempt
+    return best
+
+
+def _feasible(start: Mixture, floor: Floor) -> Mixture:
+    """The start with covariances not below the floor, so that no later M-step has to fall."""
+    covariances, floored = start.family.raise_to(floor, start.covariances)
+    if not floored.any():
+        return start
+    return Mixture._of(start.family, start.weights, start.means, covariances)
+
+
+def _checked(options: FitOptions) -> FitOptions:
+    return FitOptions(
+        _validate.integer("n_components", options.n_components, 1),
+        family(options.covariance_type).name,
+        _validate.integer("n_starts", options.n_starts, 1),
+        _validate.real("tol", options.tol, 0.0),
+        _validate.integer("max_iter", options.max_iter, 0),
+        _validate.real("reg_covar", options.reg_covar, 0.0),
+        options.n_threads,
+    )
+
+
+def _check_rows(X: np.ndarray, weight: np.ndarray | None, n_components: int) -> None:
+    n_rows = len(X) if weight is None else int(np.count_nonzero(weight))
+    if n_rows < n_components:
+        of = "" if weight is None else " of positive weight"
+        raise InvalidInputError(
+            f"n_samples={n_rows}{of} < n_components={n_components}; use at most {n_rows} "
+            "components or more rows."
+        )
+
+
+def _check_memory(n_features: int, options: FitOptions) -> None:
+    """Refuse a mixture whose own arrays could not be addressed, before anything is allocated."""
+    n_bytes = (
+        8
+        * 6
+        * options.n_components
+        * n_features
+        * max(n_features if options.covariance_type in ("full", "tied") else 1, 1)
+    )
+    if n_bytes > 1 << 46:
+        raise InvalidInputError(
+            f"n_components={options.n_components} with {n_features} features needs about "
+            f"{n_bytes:.3g} bytes; use fewer components or a simpler covariance_type."
+        )
+
+
+def _check_constant(summary: diagnosis.Summary, reg_covar: float) -> None:
+    if reg_covar == 0.0 and summary.constant.any():
+        feature = int(np.flatnonzero(summary.constant)[0])
+        raise DegenerateFitError(
+            f"column {feature} of X is constant ({summary.mean[feature]:.6g}) and reg_covar is 0; "
+            "drop the column or set reg_covar."
+        )
+
+
+def _starts(
+    start, explicit: list[_Start] | None, maker: StartMaker, options: FitOptions, rng
+) -> list[_Start]:
+    """The starts that are run to the end whatever they reach."""
+    if isinstance(start, str):
+        return [_Start(start, lambda: maker.make(start, rng))]
+    if isinstance(explicit, tuple):
+        kind, values = explicit
+        method = {
+            "means": maker.around,
+            "labels": maker.from_labels,
+            "responsibilities": lambda given: maker.from_responsibilities(
+                lambda begin, end: given[begin:end]
+            ),
+        }[kind]
+        return [_Start(kind, lambda: method(values))]
+    return [_Start("mixture", lambda given=given: given) for given in explicit]
+
+
+def _explicit_start(start, X: np.ndarray, options: FitOptions):
+    """Check `start`: None for a name, mixtures, or (kind, array)."""
+    n_components, n_features = options.n_components, X.shape[1]
+    if isinstance(start, str):
+        _validate.choice("start", start, KINDS)
+        return None
+    mixtures = [start] if isinstance(start, Mixture) else start
+    if (
+        isinstance(mixtures, (list, tuple))
+        and mixtures
+        and all(isinstance(given, Mixture) for given in mixtures)
+    ):
+        for given in mixtures:
+            found = (given.covariance_type, given.n_components, given.n_features)
+            wanted = (options.covariance_type, n_components, n_features)
+            if found != wanted:
+                raise InvalidInputError(
+                    "start is a mixture with (covariance_type, n_components, n_features) = "
+                    f"{found}; the fit needs {wanted}."
+                )
+        return list(mixtures)
+    shape = _validate.shape_of("start", start)
+    if shape == (n_components, n_features) or (n_features == 1 and shape == (n_components,)):
+        return "means", _validate.start_means(start, n_components, n_features)
+    if len(shape) == 1:
+        return "labels", _validate.start_labels(start, len(X), n_components)
+    if shape == (len(X), n_components):
+        return "responsibilities", _validate.start_responsibilities(start, len(X), n_components)
+    raise InvalidInputError(
+        f"start has shape {shape}; it may be means ({n_components}, {n_features}), labels "
+        f"({len(X)},), responsibilities ({len(X)}, {n_components}), a Mixture, or one of "
+        f"{', '.join(KINDS)}."
+    )

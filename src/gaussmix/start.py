@@ -1,0 +1,286 @@
+"""Initial mixtures: from centres, from k-means, from responsibilities, from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .covariance import CovarianceFamily, Floor, family
+from .diagnosis import Summary
+from .em import Step, run_em
+from .expectation import Expectation, evaluate
+from .kernels.contract import FACTOR_DIAG, FACTOR_SHARED, WANT_MAHALANOBIS, Parameters
+from .mixture import Mixture
+from .rules import HARD
+from .statistics import SufficientStatistics, second_shape
+
+KINDS = ("kmeans", "k-means++", "random", "random_from_data")
+KMEANS_ROWS = 20_000  # seeding and k-means see a random sample of at most this many rows
+KMEANS_ITERATIONS = 100
+KMEANS_TOL = 1e-4  # nats per row of the classification log-likelihood
+RESPONSIBILITY_CHUNK = 1 << 16  # rows whose responsibilities are held at once
+
+
+class StartMaker:
+    """Makes initial mixtures of one family for one data set; see `make`."""
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        sample_weight: np.ndarray | None,
+        summary: Summary,
+        expectation: Expectation,
+        chosen: CovarianceFamily,
+        floor: Floor,
+    ) -> None:
+        self.X = X
+        self.sample_weight = sample_weight
+        self.summary = summary
+        self.expectation = expectation
+        self.family = chosen
+        self.floor = floor
+        self.n_components = expectation.n_components
+        self.n_threads = expectation.n_threads
+        # Not cached_property: in Python 3.11 it holds a lock that a forked child would wait for.
+        self._single: Mixture | None = None
+
+    def make(self, kind: str, rng: np.random.Generator) -> Mixture:
+        """An initial mixture of the `kind`:
+
+        "kmeans": k-means++ seeds, then k-means (hard EM, pooled spherical) on scaled features;
+        "k-means++": the seeds alone, in the metric of the one-component fit;
+        "random_from_data": random rows as centres;
+        "random": random responsibilities, uniform on the simplex, for every row;
+        "broad": random rows as means, each with the covariance of all data.
+        """
+        if self.n_components == 1:
+            return self.single
+        if kind == "random":
+            return self.from_responsibilities(
+                lambda begin, end: rng.dirichlet(np.ones(self.n_components), size=end - begin)
+            )
+        X, weight = self._sample(rng)
+        if kind == "kmeans":
+            seeds = self._seed(X, weight, self._scaled_factors, rng)
+            return self._from_cells(self._kmeans(X, weight, seeds))
+        if kind == "k-means++":
+            return self.from_centres(self._seed(X, weight, self._single_factors, rng))
+        centres = X[_draw(weight, self.n_components, rng)].astype(float)
+        return self._broad(centres) if kind == "broad" else self.from_centres(centres)
+
+    @property
+    def single(self) -> Mixture:
+        """The maximum-likelihood fit of one component, of the same family; computed once."""
+        if self._single is None:
+            self._single = self._fit_single()
+        return self._single
+
+    def _fit_single(self) -> Mixture:
+        expectation = Expectation(self.X, self.sample_weight, self.family.layout, 1, self.n_threads)
+        centre = self.summary.mean
+        statistics = expectation(
+            Parameters(FACTOR_DIAG, np.zeros(1), centre[None], np.zeros((1, len(centre))), centre)
+        )
+        return self._m_step(statistics, np.zeros(self.family.shape(1, len(centre))))
+
+    def from_centres(self, centres: np.ndarray) -> Mixture:
+        """Weights, means and covariances of the cells nearest to `centres`, in scaled features."""
+        return self._from_cells(self._centre_mixture(centres))
+
+    def around(self, means: np.ndarray) -> Mixture:
+        """As `from_centres`, but with the means exactly as given."""
+        cells = self.from_centres(means)
+        return Mixture._of(self.family, cells.weights, means.copy(), cells.covariances)
+
+    def from_responsibilities(self, responsibilities: Callable[[int, int], np.ndarray]) -> Mixture:
+        """The M-step from given responsibilities, called for chunks of rows (begin, end)."""
+        statistics = self._given_statistics(responsibilities)
+        fallback = self._repeated(self.single.covariances)
+        return self._m_step(statistics, fallback)
+
+    def from_labels(self, labels: np.ndarray) -> Mixture:
+        """The M-step from labels (N,) in 0..K-1."""
+        components = np.arange(self.n_components)
+        return self.from_responsibilities(
+            lambda begin, end: (labels[begin:end, None] == components).astype(float)
+        )
+
+    def _m_step(self, statistics: SufficientStatistics, fallback: np.ndarray) -> Mixture:
+        step = self.family.m_step(statistics, fallback, self.floor)
+        return Mixture._of(self.family, step.weights, step.means, step.covariances)
+
+    def _repeated(self, covariances: np.ndarray) -> np.ndarray:
+        """Covariances of a one-component fit, for each of K components (if not tied)."""
+        n_features = self.X.shape[1]
+        shape = self.family.shape(self.n_components, n_features)
+        if self.family.shape(1, n_features) == shape:
+            return covariances.copy()
+        return np.repeat(covariances, self.n_components, axis=0)
+
+    def _broad(self, means: np.ndarray) -> Mixture:
+        weights = np.full(self.n_components, 1.0 / self.n_components)
+        return Mixture._of(self.family, weights, means, self._repeated(self.single.covariances))
+
+    def _centre_mixture(self, centres: np.ndarray) -> Mixture:
+        """Equal weights and one variance, in features scaled to unit variance: k-means' model."""
+        weights = np.full(self.n_components, 1.0 / self.n_components)
+        variances = np.repeat(self.summary.scale[None] ** 2, self.n_components, axis=0)
+        return Mixture._of(family("diag"), weights, centres.copy(), variances)
+
+    def _from_cells(self, centres: Mixture) -> Mixture:
+        """The M-step from the cells of `centres`, with the covariances of small cells steadied.
+
+        A cell of few rows has next to no covariance of its own. It gets that of all cells as a
+        prior worth as many rows as it takes to determine a covariance.
+        """
+        statistics = self.expectation(centres.kernel_parameters, HARD)
+        step = self.family.m_step(statistics, self._repeated(self.single.covariances), self.floor)
+        covariances = step.covariances
+        n_features = self.X.shape[1]
+        if self.family.shape(1, n_features) != covariances.shape:
+            prior = 1.0 + self.family.n_parameters(1, n_features) / n_features
+            pooled = np.einsum("k,k...->...", step.weights, covariances)
+            share = prior / (statistics.mass + prior)
+            share = share.reshape(-1, *(1,) * (covariances.ndim - 1))
+            covariances = (1.0 - share) * covariances + share * pooled
+        return Mixture._of(self.family, step.weights, step.means, covariances)
+
+    @property
+    def _scaled_factors(self) -> tuple[int, np.ndarray]:
+        return FACTOR_DIAG, 1.0 / self.summary.scale[None]
+
+    @property
+    def _single_factors(self) -> tuple[int, np.ndarray]:
+        parameters = self.single.kernel_parameters
+        return parameters.factor_kind, parameters.factors
+
+    def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of positive weight and their weights; a random part of them if there are many."""
+        limit = max(KMEANS_ROWS, 100 * self.n_components)
+        weight = np.ones(len(self.X)) if self.sample_weight is None else self.sample_weight
+        rows = np.flatnonzero(weight)
+        if len(rows) > limit:
+            rows = np.sort(rng.choice(rows, size=limit, replace=False))
+        if len(rows) == len(self.X):
+            return self.X, weight
+        return self.X[rows], weight[rows]
+
+    def _seed(
+        self,
+        X: np.ndarray,
+        weight: np.ndarray,
+        factors: tuple[int, np.ndarray],
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Greedy k-means++ seeds (K, D) in the metric of `factors`.
+
+        Arthur & Vassilvitskii (2007), SODA, 1027-1035, with 2 + log K trials for each seed.
+        Rows are drawn by inverting the cumulative weights, so that repeating each row is the
+        same as doubling its weight.
+        """
+        n_trials = 2 + int(np.log(self.n_components))
+        centres = np.empty((self.n_components, X.shape[1]))
+        centres[0] = X[_pick(weight, rng.random(1))[0]]
+        closest = self._squared_distances(X, factors, centres[:1])[:, 0]
+        for k in range(1, self.n_components):
+            potential = weight * closest
+            if not potential.sum() > 0.0:
+                # Fewer distinct rows than components: the rest stay empty.
+                centres[k:] = centres[0]
+                break
+            trials = _pick(potential, rng.random(n_trials))
+            distances = self._squared_distances(X, factors, X[trials])
+            np.minimum(distances, closest[:, None], out=distances)
+            best = int(np.argmin(weight @ distances))
+            centres[k] = X[trials[best]]
+            closest = distances[:, best].copy()
+        return centres
+
+    def _squared_distances(
+        self, X: np.ndarray, factors: tuple[int, np.ndarray], centres: np.ndarray
+    ) -> np.ndarray:
+        """(n, len(centres)) squared distances in the metric of one component's factors."""
+        kind, factor = factors
+        n_centres = len(centres)
+        centres = np.ascontiguousarray(centres, dtype=float)
+        if kind != FACTOR_SHARED:
+            factor = np.repeat(factor, n_centres, axis=0)
+        parameters = Parameters(kind, np.zeros(n_centres), centres, factor, self.summary.mean)
+        out = np.empty((len(X), n_centres))
+        evaluate(X, parameters, WANT_MAHALANOBIS, out, self.n_threads)
+        return np.square(out, out=out)
+
+    def _kmeans(self, X: np.ndarray, weight: np.ndarray, centres: np.ndarray) -> Mixture:
+        """k-means from `centres`: hard EM that only moves the means."""
+        expectation = Expectation(X, weight, "spherical", self.n_components, self.n_threads)
+        run = run_em(
+            expectation,
+            self._centre_mixture(centres),
+            _move_means,
+            self.floor,
+            tol=KMEANS_TOL,
+            max_iter=KMEANS_ITERATIONS,
+            rule=HARD,
+        )
+        return run.mixture
+
+    def _given_statistics(
+        self, responsibilities: Callable[[int, int], np.ndarray]
+    ) -> SufficientStatistics:
+        """Statistics around the mean of the data under given responsibilities.
+
+        One component at a time, as weighted rows: the kernels' own sums, O(N K D^2).
+        """
+        n_features = self.X.shape[1]
+        layout = self.family.layout
+        single_layout = "full" if layout == "pooled" else layout
+        mean = self.summary.mean
+        centre = Parameters(FACTOR_DIAG, np.zeros(1), mean[None], np.zeros((1, n_features)), mean)
+        shape = second_shape(self.n_components, n_features, single_layout)
+        mass, first, second = (
+            np.zeros(self.n_components),
+            np.zeros((self.n_components, n_features)),
+            np.zeros(shape),
+        )
+        for begin in range(0, len(self.X), RESPONSIBILITY_CHUNK):
+            X = self.X[begin : begin + RESPONSIBILITY_CHUNK]
+            chunk = responsibilities(begin, begin + len(X))
+            if self.sample_weight is not None:
+                chunk = chunk * self.sample_weight[begin : begin + len(X), None]
+            for k in range(self.n_components):
+                weight = np.ascontiguousarray(chunk[:, k])
+                sums = Expectation(X, weight, single_layout, 1, self.n_threads)(centre)
+                mass[k] += sums.mass[0]
+                first[k] += sums.first[0]
+                second[k] += sums.second[0]
+        if layout == "pooled":
+            second = second.sum(axis=0)
+        shift = np.repeat(mean[None], self.n_components, axis=0)
+        return SufficientStatistics(shift, mass, first, second, layout)
+
+
+def _move_means(statistics: SufficientStatistics, mixture: Mixture) -> Step:
+    """The M-step of k-means: means of the cells; an empty cell keeps its centre."""
+    empty = statistics.mass <= 0.0
+    mass = np.where(empty, 1.0, statistics.mass)
+    means = mixture.means + np.where(empty[:, None], 0.0, statistics.first / mass[:, None])
+    moved = Mixture._of(mixture.family, mixture.weights, means, mixture.covariances)
+    return Step(moved, np.zeros_like(empty), empty)
+
+
+def _pick(weight: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Indices drawn in proportion to `weight`, one for each of `uniforms` in [0, 1)."""
+    cumulative = np.cumsum(weight)
+    found = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
+    return np.minimum(found, np.flatnonzero(weight)[-1])
+
+
+def _draw(weight: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` distinct indices, drawn one after the other in proportion to `weight`."""
+    weight = weight.copy()
+    drawn = np.empty(count, dtype=np.intp)
+    for i in range(count):
+        drawn[i] = _pick(weight, rng.random(1))[0]
+        weight[drawn[i]] = 0.0
+    return drawn

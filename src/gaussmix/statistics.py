@@ -1,0 +1,187 @@
+"""Sufficient statistics of a mixture: what one pass over the rows leaves behind. They add up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from . import _validate
+from .errors import InvalidInputError
+from .kernels import contract
+
+_ARRAYS = ("shift", "mass", "first", "second")
+_SCALARS = ("log_likelihood", "classification", "entropy", "weight", "n_rows")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SufficientStatistics:
+    """Weighted sums over rows x with responsibilities r and sample weights w.
+
+    Arrays are read-only. Statistics of disjoint rows, gathered with the same mixture, add up
+    to those of all rows: on threads, in chunks, or on other machines.
+
+    Attributes
+    ----------
+    shift : ndarray (K, D)
+        Reference points, normally the means of the mixture that gathered them.
+    mass : ndarray (K,)
+        ``sum w r``.
+    first : ndarray (K, D)
+        ``sum w r (x - shift)``, in data units.
+    second : ndarray
+        ``sum w r (x - shift)(x - shift)^T`` in the layout, in squared data units:
+        "spherical" (K,) traces, "diag" (K, D), "full" (K, D, D), "pooled" (D, D) summed over K.
+    layout : str
+    log_likelihood : float
+        ``sum w log p(x)`` in nats, of the mixture that went in (not of the next one).
+    classification : float
+        ``sum w max_k log(w_k N(x; k))`` in nats.
+    entropy : float
+        ``-sum w r log r`` in nats.
+    weight : float
+        ``sum w``; the number of rows if there are no sample weights.
+    n_rows : int
+        Rows passed over, those of weight 0 included.
+    """
+
+    shift: np.ndarray
+    mass: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    layout: str
+    log_likelihood: float = 0.0
+    classification: float = 0.0
+    entropy: float = 0.0
+    weight: float = 0.0
+    n_rows: int = 0
+
+    def __post_init__(self) -> None:
+        _validate.choice("layout", self.layout, tuple(contract.LAYOUTS))
+        for name in _ARRAYS:
+            array = _validate.array(name, getattr(self, name)).copy()
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if self.shift.ndim != 2:
+            raise InvalidInputError(
+                f"shift has shape {self.shift.shape}; it must be (n_components, n_features)."
+            )
+        n_components, n_features = self.shift.shape
+        expected = {
+            "mass": (n_components,),
+            "first": (n_components, n_features),
+            "second": second_shape(n_components, n_features, self.layout),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise InvalidInputError(
+                    f"{name} has shape {getattr(self, name).shape}; with shift "
+                    f"{self.shift.shape} and layout {self.layout!r} it must be {shape}."
+                )
+
+    @property
+    def n_components(self) -> int:
+        """K."""
+        return self.shift.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self.shift.shape[1]
+
+    def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
+        """Statistics of the rows of both; needs equal layouts and shifts."""
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        if self.layout != other.layout:
+            raise InvalidInputError(
+                f"statistics of layouts {self.layout!r} and {other.layout!r} do not add up; "
+                "gather both with mixtures of one covariance type."
+            )
+        if not np.array_equal(self.shift, other.shift):
+            raise InvalidInputError(
+                "statistics around different shifts do not add up; gather both with the same "
+                "mixture, or move one with `other.recentred(statistics.shift)`."
+            )
+        return SufficientStatistics(
+            self.shift,
+            self.mass + other.mass,
+            self.first + other.first,
+            self.second + other.second,
+            self.layout,
+            *(getattr(self, name) + getattr(other, name) for name in _SCALARS),
+        )
+
+    def __radd__(self, other: object) -> SufficientStatistics:
+        """``0 + statistics``, so that `sum` works."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __mul__(self, factor: float) -> SufficientStatistics:
+        """All sums times `factor` >= 0 (forgetting); `n_rows`, a count, stays."""
+        factor = _validate.real("factor", factor, 0.0)
+        scaled = {name: factor * getattr(self, name) for name in (*_ARRAYS[1:], *_SCALARS[:-1])}
+        return replace(self, **scaled)
+
+    __rmul__ = __mul__
+
+    def recentred(self, shift: np.ndarray) -> SufficientStatistics:
+        """The same sums around other reference points `shift` (K, D); exact algebra, O(K D^2).
+
+        With e = old - new: first' = first + mass e and
+        second' = second + first e^T + e first^T + mass e e^T.
+        """
+        shift = _validate.array("shift", shift, self.shift.shape)
+        e = self.shift - shift
+        mass, first = self.mass[:, None], self.first
+        if self.layout in ("spherical", "diag"):
+            second = (2.0 * first + mass * e) * e
+            second = second.sum(axis=1) if self.layout == "spherical" else second
+        else:
+            half = (first + 0.5 * mass * e)[:, :, None] * e[:, None, :]
+            half = half.sum(axis=0) if self.layout == "pooled" else half
+            second = half + half.swapaxes(-1, -2)
+        return replace(self, shift=shift, first=first + mass * e, second=self.second + second)
+
+
+def second_shape(n_components: int, n_features: int, layout: str) -> tuple[int, ...]:
+    """Shape of `second` for K = `n_components` and D = `n_features`."""
+    return {
+        "spherical": (n_components,),
+        "diag": (n_components, n_features),
+        "full": (n_components, n_features, n_features),
+        "pooled": (n_features, n_features),
+    }[layout]
+
+
+@lru_cache(maxsize=64)
+def _lower(n_features: int) -> np.ndarray:
+    return np.tri(n_features, dtype=bool)
+
+
+def from_accumulator(
+    total: np.ndarray, shift: np.ndarray, layout: str, n_rows: int
+) -> SufficientStatistics:
+    """Statistics read off the kernels' combined accumulator `total` (S,)."""
+    n_components, n_features = shift.shape
+    part = contract.offsets(n_components, n_features, contract.LAYOUTS[layout])
+    second = total[part.second : part.pairs].reshape(second_shape(n_components, n_features, layout))
+    if layout in ("full", "pooled"):
+        second = np.where(_lower(n_features), second, second.swapaxes(-1, -2))
+    arrays = {
+        "shift": shift,
+        "mass": total[: part.first],
+        "first": total[part.first : part.second].reshape(shift.shape),
+        "second": second,
+    }
+    # Past the checks of the constructor, which every iteration of a small fit would pay for;
+    # sums that overflowed are the M-step's to report.
+    statistics = object.__new__(SufficientStatistics)
+    for name, array in arrays.items():
+        array.setflags(write=False)
+        object.__setattr__(statistics, name, array)
+    scalars = [*total[part.scalars : part.size].tolist(), n_rows]
+    for name, value in zip(_SCALARS, scalars, strict=True):
+        object.__setattr__(statistics, name, value)
+    object.__setattr__(statistics, "layout", layout)
+    return statistics
