@@ -48,8 +48,13 @@ __all__ = [
 # Loaded at first use: importing gaussmix and scoring with a Mixture do not need them.
 _LAZY = {
     "FitResult": ("em", "FitResult"),
+    "GaussianMixture": ("estimator", "GaussianMixture"),
     "criteria": ("criteria", None),
+    "datasets": ("datasets", None),
     "fit": ("fitting", "fit"),
+    "load": ("persistence", "load"),
+    "plotting": ("plotting", None),
+    "save": ("persistence", "save"),
 }
 
 

@@ -1,0 +1,233 @@
+"""Pictures say what the mixture says: ellipses, contours, colours; and leave no trace behind."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gaussmix import InvalidInputError, Mixture, datasets
+
+pytest.importorskip("matplotlib")
+
+from gaussmix import plotting
+from gaussmix._panels import SIGMAS, component_colours
+
+RTOL_VERTICES = 1e-9
+
+
+def make(n_components, n_features, seed=0):
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n_components, n_features, n_features))
+    return Mixture(
+        rng.dirichlet(np.full(n_components, 5.0)),
+        4 * rng.normal(size=(n_components, n_features)),
+        A @ A.transpose(0, 2, 1) + 0.2 * np.eye(n_features),
+    )
+
+
+def pixels(figure):
+    stream = io.BytesIO()
+    figure.savefig(stream, format="rgba", dpi=50)
+    width, height = np.round(figure.get_size_inches() * 50).astype(int)
+    return np.frombuffer(stream.getvalue(), np.uint8).reshape(height, width, 4)
+
+
+def colours_used(figure):
+    return len(np.unique(pixels(figure).reshape(-1, 4), axis=0))
+
+
+def ellipses(ax):
+    return {patch.get_gid(): patch for patch in ax.patches if patch.get_gid()}
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_ellipses_lie_at_their_sigma(covariance_type):
+    dense = make(2, 2)
+    covariances = {
+        "full": dense.covariances,
+        "tied": dense.covariances[0],
+        "diag": np.array([[1.0, 4.0], [9.0, 0.1]]),
+        "spherical": np.array([1.0, 4.0]),
+    }[covariance_type]
+    mixture = Mixture(dense.weights, dense.means, covariances, covariance_type)
+    (ax,) = plotting.plot_mixture(mixture).axes
+    for k in range(2):
+        for sigma in SIGMAS:
+            patch = ellipses(ax)[f"component {k} at {sigma:g} sigma"]
+            vertices = patch.get_patch_transform().transform(
+                [[np.cos(t), np.sin(t)] for t in np.linspace(0, 6, 13)]
+            )
+            np.testing.assert_allclose(
+                mixture.mahalanobis(vertices)[:, k], sigma, rtol=RTOL_VERTICES
+            )
+
+
+def test_ellipses_of_more_features_are_those_of_the_marginal():
+    mixture = make(3, 5)
+    figure = plotting.plot_mixture(mixture, feature_names=list("abcde"))
+    checked = 0
+    for ax in figure.axes:
+        if ax.get_xlabel() and ax.get_ylabel():
+            i, j = ("abcde".index(name) for name in (ax.get_xlabel(), ax.get_ylabel()))
+            pair = Mixture(
+                mixture.weights,
+                mixture.means[:, [i, j]],
+                mixture.covariances[:, [i, j]][:, :, [i, j]],
+            )
+            patch = ellipses(ax)["component 1 at 2 sigma"]
+            vertices = patch.get_patch_transform().transform([[1, 0], [0, 1], [0.6, 0.8]])
+            np.testing.assert_allclose(pair.mahalanobis(vertices)[:, 1], 2, rtol=RTOL_VERTICES)
+            checked += 1
+    assert checked
+
+
+def test_contours_follow_the_density():
+    mixture = make(2, 2)
+    (ax,) = plotting.plot_mixture(mixture).axes
+    lines = [c for c in ax.collections if hasattr(c, "get_paths") and not c.get_fill()]
+    spreads = [
+        np.ptp(mixture.logpdf(path.vertices[path.codes != 79]))
+        for collection in lines
+        for path in collection.get_paths()
+        if len(path.vertices)
+    ]
+    # One path per level: along it the log density varies by no more than the grid's coarseness.
+    assert len(spreads) >= 4
+    assert max(spreads) < 0.1
+
+
+def test_one_feature_shows_the_components_and_their_sum():
+    mixture = Mixture([0.4, 0.6], [0.0, 5.0], [1.0, 2.0], "spherical")
+    (ax,) = plotting.plot_mixture(mixture, mixture.sample(300, 0)[0]).axes
+    total, *parts = (line.get_ydata() for line in ax.lines)
+    np.testing.assert_allclose(np.sum(parts, axis=0), total, rtol=1e-12)
+    np.testing.assert_allclose(total, mixture.pdf(ax.lines[0].get_xdata()), rtol=1e-12)
+
+
+def test_a_component_far_narrower_than_the_axis_is_not_missed():
+    mixture = Mixture([0.5, 0.5], [0.0, 100.0], [1e-8, 100.0], "spherical")
+    (ax,) = plotting.plot_mixture(mixture).axes
+    peak = max(line.get_ydata().max() for line in ax.lines)
+    np.testing.assert_allclose(peak, mixture.pdf([0.0]), rtol=1e-6)
+
+
+def test_points_have_the_mixed_colours_of_their_probabilities():
+    mixture = make(2, 2)
+    X = mixture.sample(50, 0)[0]
+    (ax,) = plotting.plot_mixture(mixture, X).axes
+    (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
+    expected = mixture.predict_proba(X) @ component_colours(2)
+    np.testing.assert_allclose(points.get_facecolors()[:, :3], expected, atol=1e-12)
+
+
+def test_labels_replace_the_probabilities():
+    mixture = make(1, 2)
+    X = mixture.sample(40, 0)[0]
+    labels = np.arange(40) % 3
+    (ax,) = plotting.plot_mixture(mixture, X, labels=labels).axes
+    (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
+    np.testing.assert_allclose(points.get_facecolors()[:, :3], component_colours(3)[labels])
+
+
+def test_many_rows_become_an_image():
+    mixture = make(3, 2)
+    (ax,) = plotting.plot_mixture(mixture, mixture.sample(30_000, 0)[0]).axes
+    (image,) = ax.images
+    assert (image.get_array()[..., 3] > 0).sum() > 300
+    assert not any(len(c.get_offsets()) > 1 for c in ax.collections)
+
+
+@pytest.mark.parametrize(("n_components", "n_features"), [(1, 1), (1, 2), (3, 3), (20, 2), (4, 6)])
+def test_figures_are_not_blank(n_components, n_features):
+    mixture = make(n_components, n_features)
+    X = mixture.sample(200, 1)[0]
+    figure = plotting.plot_fit(mixture, X, n_components=[n_components, 30], bic=[1.0, 2.0])
+    assert colours_used(figure) > 30
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-12, 1e12, 1e150])
+def test_units_do_not_matter(scale):
+    mixture = make(2, 2)
+    scaled = Mixture(mixture.weights, mixture.means * scale, mixture.covariances * scale**2)
+    assert colours_used(plotting.plot_mixture(scaled, mixture.sample(60, 0)[0] * scale)) > 30
+
+
+def test_a_far_outlier_and_a_constant_feature_can_be_drawn():
+    mixture = make(2, 2)
+    X = mixture.sample(60, 0)[0]
+    X[0] = 1e6
+    assert colours_used(plotting.plot_mixture(mixture, X)) > 10
+    X[:] = 3.0
+    assert colours_used(plotting.plot_mixture(mixture, X)) > 10
+
+
+def test_the_criterion_marks_the_lowest_value():
+    (ax,) = plotting.plot_criterion([1, 2, 3], [5.0, np.nan, 4.0]).axes
+    assert ax.lines[0].get_xdata().tolist() == [1, 3]
+    assert ax.lines[1].get_xdata() == [3]
+    assert "lower is better" in ax.get_ylabel()
+
+
+def test_axes_that_are_given_are_drawn_into():
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    assert plotting.plot_mixture(make(2, 3), ax=ax) is ax.figure
+    assert len(ax.patches) == 6
+    assert plotting.plot_criterion([1, 2], [2.0, 1.0], ax=ax) is ax.figure
+
+
+def test_names_stand_at_the_axes():
+    dataset = datasets.load("faithful")
+    figure = plotting.plot_mixture(make(1, 2), dataset.X, feature_names=dataset.feature_names)
+    assert figure.axes[0].get_xlabel() == "eruptions"
+    assert figure.axes[0].get_ylabel() == "waiting"
+
+
+def test_the_features_that_differ_most_are_shown():
+    means = np.zeros((2, 6))
+    means[1, [1, 2, 4, 5]] = 5.0
+    mixture = Mixture([0.5, 0.5], means, np.ones((2, 6)), "diag")
+    figure = plotting.plot_mixture(mixture, feature_names=list("abcdef"))
+    assert {ax.get_xlabel() for ax in figure.axes} - {""} == set("bcef")
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda m, X: plotting.plot_mixture("m"), "is a str, not a Mixture"),
+        (lambda m, X: plotting.plot_mixture(m, X[:, :1]), "2 "),
+        (lambda m, X: plotting.plot_mixture(m, X, feature_names=["a"]), "holds 1 names"),
+        (lambda m, X: plotting.plot_mixture(m, X, labels=[0]), "labels has shape"),
+        (lambda m, X: plotting.plot_mixture(m, X, labels=[-1] * len(X)), "labels has"),
+        (lambda m, X: plotting.plot_mixture(m, labels=[0]), "labels needs X"),
+        (lambda m, X: plotting.plot_criterion([1], [1, 2]), "Give one value for each"),
+        (lambda m, X: plotting.plot_criterion([1], [np.nan]), "0 of them finite"),
+        (lambda m, X: plotting.plot_criterion([1, 2], [1, 2], chosen=3), "chosen=3"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, match):
+    mixture = make(2, 2)
+    with pytest.raises(InvalidInputError, match=match):
+        call(mixture, mixture.sample(5, 0)[0])
+
+
+def test_without_matplotlib_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(InvalidInputError, match=r'pip install "gaussmix\[plot\]"'):
+        plotting.plot_mixture(make(1, 2))
+
+
+def test_drawing_never_imports_pyplot():
+    code = (
+        "import io, sys; from gaussmix import Mixture, plotting; "
+        "m = Mixture([1], [[0, 0]], [1], 'spherical'); "
+        "plotting.plot_mixture(m).savefig(io.BytesIO()); "
+        "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
