@@ -1,0 +1,407 @@
+"""GaussianMixture: the face that scikit-learn users know, over `gaussmix.fit` and `Mixture`.
+
+No mathematics happens here. A fit computes everything first and then swaps one attribute, so
+that a failed or interrupted fit leaves the estimator as it was, and so that another thread
+sees either the old model or the new one.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+try:
+    from sklearn.base import BaseEstimator, DensityMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        f"gaussmix.GaussianMixture needs scikit-learn 1.6 or newer ({error}). "
+        'Install it with: pip install "gaussmix[sklearn]"'
+    ) from error
+
+from . import _sklearn_parameters as parameters
+from . import _validate
+from ._sklearn_state import Fitted, FittedState, only_fit_of
+from ._verbose import Printer
+from .errors import DegenerateFitError, InvalidInputError, warn
+from .fitting import FitOptions, not_converged, run
+from .mixture import Mixture
+from .start import KINDS
+
+ILL_DEFINED = (
+    "Fitting the mixture model failed because some components have ill-defined empirical "
+    "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
+    "number of components, increase reg_covar, or scale the input data."
+)
+NOT_CONVERGED = (
+    "Best performing initialization did not converge. Try different init parameters, or increase "
+    "max_iter, tol, or check for degenerate data."
+)
+
+
+class _InputRecord(BaseEstimator):
+    """Takes the feature names of a fit's input until the fit has succeeded."""
+
+
+class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
+    """Gaussian mixture with scikit-learn's interface; fitted by `gaussmix.fit`.
+
+    Changing ``from sklearn.mixture import GaussianMixture`` to
+    ``from gaussmix import GaussianMixture`` is all it takes. What differs is listed in
+    docs/scikit-learn.md; parameters that are not described here are as in scikit-learn.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+    tol : float, default=1e-3
+        The fit stops when the mean log-likelihood per unit weight changes by less, in nats.
+    reg_covar : float, default=1e-6
+        Floor of the covariances relative to each feature's variance in the data (scikit-learn
+        adds it to the diagonal instead, in squared data units).
+    max_iter : int, default=100
+        0 keeps the start.
+    n_init : int, default=1
+        Above 1, `gaussmix.fit` tries a portfolio of short runs and continues the best.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
+    weights_init : array-like of shape (n_components,), default=None
+    means_init : array-like of shape (n_components, n_features), default=None
+    precisions_init : array-like, default=None
+        Inverse covariances. If all three are given, they are the start and the data are not
+        read for one; if only some, the start's own components are paired with them.
+    random_state : int, RandomState, Generator or None, default=None
+        An int gives the same fit, and the same draws from `sample`, each time.
+    warm_start : bool, default=False
+        Whether `fit` continues from the mixture at hand; `n_init` is then ignored.
+    verbose : int, default=0
+        1 prints iterations, 2 adds times and changes of the log-likelihood.
+    verbose_interval : int, default=10
+    n_threads : int or None, default=None
+        None uses what the machine, OMP_NUM_THREADS and container limits allow.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Read-only, as are the other arrays. Assigning one checks it.
+    means_ : ndarray of shape (n_components, n_features)
+        Component means.
+    covariances_ : ndarray
+        (K, D, D), (D, D), (K, D) or (K,), by covariance type; squared data units.
+    precisions_ : ndarray
+        Inverse covariances, in the same shape.
+    precisions_cholesky_ : ndarray
+        Upper triangular U with U U^T the precision; inverse standard deviations if diagonal.
+    converged_ : bool
+        Whether the best start reached `tol`.
+    n_iter_ : int
+        Iterations of the best start.
+    lower_bound_ : float
+        Mean log-likelihood of the training data under this very mixture: ``score(X)``.
+    lower_bounds_ : list of float
+        The same after each of the `n_iter_` iterations.
+    n_components_effective_ : int
+        Components with a weight above 0.
+    mixture_ : gaussmix.Mixture
+        The fitted mixture, an immutable value.
+    fit_result_ : gaussmix.FitResult
+        Trace, starts, repairs and timings.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if `X` had string names for all features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussmix import GaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [2, 0], [10, 2], [10, 4], [11, 0]])
+    >>> model = GaussianMixture(n_components=2, covariance_type="diag", random_state=0).fit(X)
+    >>> bool(model.predict([[0, 0]]) == model.predict([[1, 2]]))
+    True
+    """
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        covariance_type="full",
+        tol=1e-3,
+        reg_covar=1e-6,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        weights_init=None,
+        means_init=None,
+        precisions_init=None,
+        random_state=None,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+        n_threads=None,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+
+    # -- fitting
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the mixture to `X`; returns the estimator itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            A weight of 2 equals the row twice, 0 equals no row.
+
+        Returns
+        -------
+        self : GaussianMixture
+
+        Raises
+        ------
+        InvalidInputError
+            If a parameter or the data cannot be used; the estimator is unchanged then.
+        DegenerateFitError
+            If no start leads to a valid mixture; the estimator is unchanged then.
+        RuntimeError
+            If another thread is fitting this object.
+        """
+        with only_fit_of(self):
+            self._adopt(self._fit(X, sample_weight)[0])
+        return self
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Fit the mixture to `X`, then (N,) the most probable component of each row."""
+        with only_fit_of(self):
+            fitted, rows = self._fit(X, sample_weight)
+            labels = fitted.mixture.predict(rows, n_threads=self.n_threads)
+            self._adopt(fitted)
+        return labels
+
+    def _fit(self, X, sample_weight) -> tuple[Fitted, np.ndarray]:
+        """What a fit to `X` leaves behind, and the rows; the estimator itself is not touched."""
+        self._check_parameters()
+        rows, names = self._training_rows(X)
+        weights = _validate.sample_weight(sample_weight, len(rows))
+        if len(rows) < self.n_components:
+            raise InvalidInputError(
+                f"n_samples={len(rows)} < n_components={self.n_components}. Expected n_samples >= "
+                "n_components: lower n_components or pass more rows."
+            )
+        options = self._options()
+        rng = self._generator()
+        printer = Printer(self.verbose, self.verbose_interval) if self.verbose else None
+        try:
+            start = self._start(rows, weights)
+            named = isinstance(start["start"], str)
+            result = run(
+                rows,
+                options if named else replace(options, n_starts=1),
+                sample_weight=weights,
+                seed=rng,
+                callback=printer,
+                **start,
+            )
+        except DegenerateFitError as error:
+            raise DegenerateFitError(f"{ILL_DEFINED} Found: {error}") from error
+        if printer is not None:
+            printer.finish(result)
+        if result.stop_reason == "max_iter" and self.max_iter > 0:
+            warn(f"{NOT_CONVERGED} {not_converged(result)}", ConvergenceWarning)
+        return Fitted(result.mixture, names, result), rows
+
+    def _check_parameters(self) -> None:
+        """Check what `gaussmix.fit` does not know or calls by another name."""
+        _validate.integer("n_components", self.n_components, 1)
+        _validate.integer("n_init", self.n_init, 1)
+        _validate.choice("init_params", self.init_params, KINDS)
+        if not isinstance(self.warm_start, (bool, np.bool_)):
+            raise InvalidInputError(
+                f"warm_start is {_validate.shown(self.warm_start)}; pass True or False."
+            )
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            _validate.integer("verbose", self.verbose, 0)
+        _validate.integer("verbose_interval", self.verbose_interval, 1)
+
+    def _options(self) -> FitOptions:
+        return FitOptions(
+            self.n_components,
+            self.covariance_type,
+            self.n_init,
+            self.tol,
+            self.max_iter,
+            self.reg_covar,
+            self.n_threads,
+        )
+
+    def _generator(self) -> np.random.Generator:
+        state = self.random_state
+        if state is None or state is np.random:
+            state = check_random_state(None)  # NumPy's global one, as everywhere in scikit-learn
+        return _validate.seed(state, name="random_state")
+
+    def _training_rows(self, X) -> tuple[np.ndarray, np.ndarray | None]:
+        rows = _validate.data(X)
+        record = _InputRecord()
+        if not isinstance(X, (np.ndarray, list, tuple)):
+            try:
+                validate_data(record, X, skip_check_array=True)
+            except ValueError as error:
+                raise InvalidInputError(str(error)) from error
+        return rows, getattr(record, "feature_names_in_", None)
+
+    def _start(self, rows, weights) -> dict[str, Any]:
+        """What `run` starts from, as its keyword arguments."""
+        fitted = vars(self).get("_fitted")
+        if self.warm_start and fitted is not None:
+            mixture, previous = self._warm_start(rows, weights, fitted)
+            return {"start": mixture, "previous_log_likelihood": previous}
+        given = parameters.Given.of(self, rows.shape[1])
+        if given.complete:
+            return {"start": given.mixture()}
+        if given.empty:
+            return {"start": self.init_params}
+        return {"start": self.init_params, "adapt": given.put_into}
+
+    def _warm_start(self, rows, weights, fitted: Fitted) -> tuple[Mixture, float | None]:
+        mixture = fitted.mixture
+        found = (mixture.n_components, mixture.covariance_type, mixture.n_features)
+        if found != (self.n_components, self.covariance_type, rows.shape[1]):
+            raise InvalidInputError(
+                f"warm_start=True, but the mixture at hand has {found[0]} components, "
+                f"covariance_type={found[1]!r} and {found[2]} features, and the fit asks for "
+                f"n_components={self.n_components}, covariance_type={self.covariance_type!r} and "
+                f"{rows.shape[1]} features. Set warm_start=False."
+            )
+        result = fitted.result
+        total = len(rows) if weights is None else weights.sum()
+        # With as many rows they are taken for the same ones. Then two fits of one iteration are
+        # the same as one of two, the stopping rule included.
+        if result is None or result.n_iter == 0 or result.statistics.weight != total:
+            return mixture, None
+        return mixture, float(result.log_likelihood[-2])
+
+    # -- hooks of scikit-learn's class that its own tests call
+
+    def _n_parameters(self) -> int:
+        return self.mixture_.n_parameters
+
+    def _set_parameters(self, params) -> None:
+        weights, means, covariances, _ = params
+        weights = np.array(weights)
+        self.mixture_ = Mixture(weights / weights.sum(), means, covariances, self.covariance_type)
+
+    def _initialize(self, X, resp) -> None:
+        """Set the parameters that a fit to `X` from responsibilities `resp` would start with."""
+        n_components = np.shape(resp)[1]
+        options = replace(self._options(), n_components=n_components, n_starts=1, max_iter=0)
+        start = run(_validate.data(X), options, start=resp).mixture
+        self.mixture_ = parameters.Given.of(self, start.n_features, n_components).put_into(start)
+
+    # -- scoring
+
+    def _scored(self, X) -> tuple[Mixture, Any]:
+        """The mixture and the rows to score, both of one moment."""
+        fitted = vars(self).get("_fitted")
+        if fitted is None:
+            check_is_fitted(self)
+        # scikit-learn's checks take a hundred microseconds; a plain array needs none of them.
+        if (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.shape[1] == fitted.mixture.n_features
+            and fitted.feature_names is None
+        ):
+            return fitted.mixture, X
+        rows = _validate.data(X, min_rows=0)
+        if rows.shape[1] != fitted.mixture.n_features:
+            raise InvalidInputError(
+                f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{fitted.mixture.n_features} features as input. Pass the columns it was fitted "
+                "with."
+            )
+        if fitted.feature_names is not None or not isinstance(X, (np.ndarray, list, tuple)):
+            before = copy.copy(self)  # a fit that ends meanwhile must not mix old and new
+            before._adopt(fitted)
+            try:
+                validate_data(before, X, reset=False, skip_check_array=True)
+            except ValueError as error:
+                raise InvalidInputError(str(error)) from error
+        return fitted.mixture, rows
+
+    def predict(self, X):
+        """(N,) index of the most probable component of each row; ties to the lowest."""
+        mixture, rows = self._scored(X)
+        return mixture.predict(rows, n_threads=self.n_threads)
+
+    def predict_proba(self, X):
+        """(N, K) posterior probability of each component; rows sum to 1."""
+        mixture, rows = self._scored(X)
+        return mixture.predict_proba(rows, n_threads=self.n_threads)
+
+    def score_samples(self, X):
+        """(N,) log density of each row, in nats."""
+        mixture, rows = self._scored(X)
+        return mixture.logpdf(rows, n_threads=self.n_threads)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean log-likelihood of `X` per unit weight, in nats; `y` is ignored."""
+        mixture, rows = self._scored(X)
+        return mixture.score(rows, sample_weight, n_threads=self.n_threads)
+
+    def bic(self, X):
+        """Bayesian information criterion on `X`; lower is better."""
+        mixture, rows = self._scored(X)
+        return mixture.bic(rows, n_threads=self.n_threads)
+
+    def aic(self, X):
+        """Akaike information criterion on `X`; lower is better."""
+        mixture, rows = self._scored(X)
+        return mixture.aic(rows, n_threads=self.n_threads)
+
+    def sample(self, n_samples=1):
+        """Random draws from the fitted mixture, in random order.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,)
+            The component that each row was drawn from.
+
+        Raises
+        ------
+        InvalidInputError
+            If `n_samples` is below 1.
+        """
+        check_is_fitted(self)
+        try:
+            count = _validate.integer("n_samples", n_samples, 1)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"Invalid value for 'n_samples': {_validate.shown(n_samples)} . The sampling "
+                f"requires at least one sample. {error}"
+            ) from None
+        return self.mixture_.sample(count, seed=self._generator())
