@@ -1,0 +1,116 @@
+"""L: what importing does not do, and odd surroundings in which everything works."""
+
+import os
+import sys
+
+import pytest
+
+# No assert: -O removes them.
+WORK = """
+    import numpy as np
+    import gaussmix as gm
+    X = np.random.default_rng(0).standard_normal((300, 2))
+    X[:150] += 8
+    result = gm.fit(X, 2, seed=0)
+    shape = result.mixture.predict_proba(X).shape
+    try:
+        gm.fit(np.array([[1.0, np.nan]]), 1)
+    except gm.InvalidInputError as error:
+        print(result.converged, shape, str(error)[:14])
+"""
+WORKS = "True (300, 2) X[0, 1] is NaN"
+
+
+def test_l4_importing_loads_nothing_heavy(run_python):
+    code = """
+        import sys
+        import numpy
+        import gaussmix
+        heavy = {"sklearn", "scipy", "numba", "matplotlib", "pandas", "dask", "tqdm", "pyarrow"}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    assert run_python(code) == "[]"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux's /proc")
+def test_l4_importing_starts_no_thread_and_changes_nothing_of_the_process(run_python):
+    code = """
+        import locale, os, signal, sys, threading, warnings
+        import numpy as np
+
+        def state():
+            return (
+                dict(os.environ),
+                threading.active_count(),
+                len(os.listdir("/proc/self/task")),
+                [signal.getsignal(n) for n in range(1, signal.NSIG)],
+                np.geterr(),
+                np.get_printoptions(),
+                list(warnings.filters),
+                threading.excepthook, sys.excepthook,
+                locale.setlocale(locale.LC_ALL),
+                5e-324 * 1.0 > 0.0,
+                os.getcwd(),
+            )
+
+        before = state()
+        import gaussmix
+        print([a == b for a, b in zip(before, state())])
+    """
+    assert run_python(code).count("True") == 12
+
+
+def test_l4_subnormals_work_after_a_fit(run_python):
+    code = (
+        WORK
+        + """
+    print((np.array([5e-324, 2.0**-1000]) * np.array([1.0, 2.0**-50]) > 0).all())
+    """
+    )
+    assert run_python(code).split() == [*WORKS.split(), "True"]
+
+
+SURROUNDINGS = {
+    "PYTHONOPTIMIZE=2": ([], {"PYTHONOPTIMIZE": "2"}),
+    "development mode": (["-X", "dev", "-W", "error"], {}),
+    "HOME unset": ([], {"HOME": None, "XDG_CACHE_HOME": None}),
+    "other locale": ([], {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}),
+    "C locale": ([], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    "odd time zone": ([], {"TZ": "Nowhere/Odd+13:37"}),
+    "list of threads": ([], {"OMP_NUM_THREADS": "2,1"}),
+    "OpenMP settings": (
+        [], {"OMP_DYNAMIC": "true", "OMP_PROC_BIND": "true", "OMP_WAIT_POLICY": "active"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SURROUNDINGS)
+def test_l6_odd_surroundings_change_nothing(run_python, case):
+    options, changes = SURROUNDINGS[case]
+    assert run_python(WORK, *options, **changes) == WORKS
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others keep the directory")
+def test_l6_a_deleted_working_directory_changes_nothing(run_python, tmp_path):
+    inside = tmp_path / "gone"
+    inside.mkdir()
+    code = "    import os\n    os.rmdir(os.getcwd())\n" + WORK.lstrip("\n")
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+    assert run_python(code, cwd=inside, PYTHONPATH=path) == WORKS
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "abc", "1000000"])
+def test_g14_a_bad_number_of_threads_is_one_warning_and_a_fit(run_python, text):
+    code = """
+        import warnings
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            import numpy as np
+            import gaussmix as gm
+            X = np.random.default_rng(0).standard_normal((300, 2))
+            for _ in range(2):
+                gm.fit(X, 1)
+        print([str(w.message) for w in caught if w.category is gm.BackendWarning])
+    """
+    messages = run_python(code, OMP_NUM_THREADS=text, GAUSSMIX_NUM_THREADS=None)
+    assert messages.count("OMP_NUM_THREADS is") == 1 and f"'{text}'" in messages

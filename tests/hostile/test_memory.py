@@ -1,0 +1,84 @@
+"""H: memory beyond the data and the result does not grow with the number of rows."""
+
+import sys
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss in kB is Linux's"),
+]
+LIMIT_MB = 64
+
+MEASURE = """
+    import resource, warnings
+    import numpy as np
+    import gaussmix as gm
+
+    warnings.simplefilter("ignore", gm.ConvergenceWarning)
+    rng = np.random.default_rng(0)
+    K, D = 32, 8
+    means = 3.0 * rng.standard_normal((K, D))
+    start = gm.Mixture(np.full(K, 1 / K), means, np.tile(np.eye(D), (K, 1, 1)))
+    small = start.sample(5000, seed=0)[0]
+
+    def fit(X, start):
+        return gm.fit(X, K, start=start, max_iter=2, tol=0, seed=0)
+
+    def score(X, method):
+        return getattr(start, method)(X)
+
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    {call}(small, {argument})  # kernels loaded and compiled, thread pool started
+    X = np.empty(({n_rows}, D), {dtype})
+    block = start.sample(50_000, seed=0)[0]
+    for begin in range(0, len(X), len(block)):  # no temporary of X's size before measuring
+        X[begin : begin + len(block)] = block + 0.1 * rng.standard_normal(D)
+    before = peak()
+    result = {call}(X, {argument})
+    print(peak() - before)
+"""
+
+# call, argument, dtype, N, MB of the result itself. N x K numbers would be 512 and 128 MB.
+CASES = {
+    "H2 fit from a mixture": ("fit", "start", "np.float64", 2_000_000, 0),
+    "H2 fit from k-means": ("fit", "'kmeans'", "np.float64", 2_000_000, 0),
+    "H2 fit from a mixture, float32": ("fit", "start", "np.float32", 500_000, 0),
+    "H2 fit from random responsibilities": ("fit", "'random'", "np.float64", 500_000, 0),
+    "H2 fit from random rows": ("fit", "'random_from_data'", "np.float64", 500_000, 0),
+    "H1 predict": ("score", "'predict'", "np.float64", 2_000_000, 16),
+    "H1 score": ("score", "'score'", "np.float64", 2_000_000, 0),
+    "H1 bic": ("score", "'bic'", "np.float64", 500_000, 0),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_extra_memory_stays_below_64_mb(run_python, case):
+    call, argument, dtype, n_rows, output_mb = CASES[case]
+    code = MEASURE.format(call=call, argument=argument, dtype=dtype, n_rows=n_rows)
+    extra = float(run_python(code))
+    assert extra < LIMIT_MB + output_mb, f"{extra:.0f} MB"
+
+
+def test_h6_many_fits_and_scores_leak_nothing(run_python):
+    code = """
+        import resource
+        import numpy as np
+        import gaussmix as gm
+
+        X = np.random.default_rng(0).standard_normal((200, 3))
+        model = gm.fit(X, 2, seed=0, max_iter=500).mixture
+
+        def work(count):
+            for _ in range(count):
+                gm.fit(X, 2, start=model, max_iter=0)
+                model.predict_proba(X)
+
+        work(300)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        work(3000)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    """
+    assert float(run_python(code)) < 1.0
