@@ -34,6 +34,7 @@ class Backend(NamedTuple):
     accumulate: Callable
     evaluate: Callable
     factorise: Callable
+    fold_pairs: Callable
 
 
 _reasons: dict[str, str] = {}  # why a compiled level is not available
@@ -172,7 +173,8 @@ def _load(name: str, level: str | None) -> Backend:
 
 
 def _backend(name: str, level: str, module: ModuleType) -> Backend:
-    return Backend(name, level, module.accumulate, module.evaluate, module.factorise)
+    kernels = (getattr(module, kernel) for kernel in Backend._fields[2:])
+    return Backend(name, level, *kernels)
 
 
 def _module(level: str) -> ModuleType | None:

@@ -56,12 +56,12 @@ class Expectation:
         """
         n_rows = len(self.X)
         layout = contract.LAYOUTS[self.layout]
-        accumulate = backends.active().accumulate
+        backend = backends.active()
         self._accumulators[: self._n_used] = 0.0
         for begin in range(0, n_rows, self._call_rows):
             end = min(begin + self._call_rows, n_rows)
             weight = None if self.sample_weight is None else self.sample_weight[begin:end]
-            bad_row = accumulate(
+            bad_row = backend.accumulate(
                 self.X[begin:end],
                 weight,
                 begin,
@@ -74,7 +74,9 @@ class Expectation:
             )
             if bad_row >= 0:
                 _validate.raise_nonfinite(self.X, begin + bad_row)
-        total = contract.combine(self._accumulators[: self._n_used], parameters, layout)
+        total = contract.combine(
+            self._accumulators[: self._n_used], parameters, layout, backend.fold_pairs
+        )
         return from_accumulator(total, parameters.means, self.layout, n_rows)
 
 

@@ -5,6 +5,7 @@ A backend is a module with `accumulate` and `evaluate`; ``reference.py`` states 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -110,13 +111,22 @@ def plan(n_components: int, n_features: int, layout: int) -> Plan:
     return Plan(block, slot_rows, n_accumulators)
 
 
-def combine(accumulators: np.ndarray, parameters: Parameters, layout: int) -> np.ndarray:
-    """Sum of the accumulators (V, S) -> (S,), in a fixed tree; pooled layouts get their pairs.
+def fold_pairs(pairs: np.ndarray, means: np.ndarray, second: np.ndarray) -> None:
+    """Add ``sum_jk pairs[j, k] (mu_j - mu_k)(mu_j - mu_k)^T`` to the lower triangle of `second`.
 
-    For a pooled layout the part of ``sum w r (x - mu)(x - mu)^T`` that lies between means,
-    ``sum_jk M[j, k] (mu_j - mu_k)(mu_j - mu_k)^T``, is added to the lower triangle of `second`:
-    a sum of squares with weights >= 0, so nothing cancels however far apart the means are.
+    The part of the pooled second moments that lies between means: a sum of squares with
+    weights >= 0, so that nothing cancels however far apart the means are.
     """
+    for j, mean in enumerate(means):
+        gap = mean - means
+        # einsum, not BLAS: its sums do not depend on a thread count.
+        second += np.tril(np.einsum("k,kd,ke->de", pairs[j], gap, gap))
+
+
+def combine(
+    accumulators: np.ndarray, parameters: Parameters, layout: int, fold: Callable = fold_pairs
+) -> np.ndarray:
+    """Sum of the accumulators (V, S) -> (S,), in a fixed tree; pooled layouts `fold` their pairs."""
     while len(accumulators) > 1:
         paired = accumulators[0:-1:2] + accumulators[1::2]
         if len(accumulators) % 2:
@@ -128,8 +138,5 @@ def combine(accumulators: np.ndarray, parameters: Parameters, layout: int) -> np
         part = offsets(n_components, n_features, layout)
         pairs = total[part.pairs : part.scalars].reshape(n_components, n_components)
         second = total[part.second : part.pairs].reshape(n_features, n_features)
-        for j in range(n_components):
-            gap = parameters.means[j] - parameters.means
-            # einsum, not BLAS: its sums do not depend on a thread count.
-            second += np.tril(np.einsum("k,kd,ke->de", pairs[j], gap, gap))
+        fold(pairs, parameters.means, second)
     return total

@@ -33,6 +33,7 @@ from .contract import (
     offsets,
 )
 from .contract import combine as combine
+from .contract import fold_pairs as fold_pairs
 from .numba_stages import (
     find_largest,
     harden,

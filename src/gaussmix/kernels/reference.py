@@ -31,6 +31,7 @@ from .contract import (
     offsets,
 )
 from .contract import combine as combine
+from .contract import fold_pairs as fold_pairs
 
 NAME = "reference"
 LEVEL = "numpy"
@@ -145,9 +146,7 @@ def evaluate(
     return -1
 
 
-def factorise(
-    covariances: np.ndarray, factors: np.ndarray, log_determinants: np.ndarray
-) -> int:
+def factorise(covariances: np.ndarray, factors: np.ndarray, log_determinants: np.ndarray) -> int:
     """-1, or the first component whose covariance has no Cholesky factor.
 
     Parameters
