@@ -22,6 +22,7 @@ TIERS = [
     ["mixture"],
     ["em"],
     ["diagnosis", "start"],
+    ["search"],
     ["fitting", "progress", "persistence", "_files", "_npy"],
     ["datasets", "tables", "_delimited"],
     ["estimator", "_sklearn_parameters", "_sklearn_state", "_verbose", "plotting", "_panels"],

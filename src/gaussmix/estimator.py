@@ -29,8 +29,9 @@ from . import _validate
 from ._sklearn_state import Fitted, FittedState, only_fit_of
 from ._verbose import Printer
 from .errors import DegenerateFitError, InvalidInputError, warn
-from .fitting import FitOptions, not_converged, run
+from .fitting import not_converged, run
 from .mixture import Mixture
+from .search import FitOptions
 from .start import KINDS
 
 ILL_DEFINED = (

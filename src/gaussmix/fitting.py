@@ -4,40 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from . import _validate, backends, diagnosis, threads
 from .covariance import Floor, family
-from .em import FitResult, IterationState, Run, StartReport, maximiser, run_em
+from .em import FitResult, IterationState
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
 from .mixture import Mixture
+from .search import FitOptions, Search, Start
 from .start import KINDS, StartMaker
-
-SHORT_ITERATIONS = 5
-CONTINUED_SHARE = 4  # one in so many short runs is continued
-POLISH = 1e-3  # the best of several runs is continued with this much of tol
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """The checked arguments of a fit."""
-
-    n_components: int
-    covariance_type: str = "full"
-    n_starts: int = 1
-    tol: float = 1e-3
-    max_iter: int = 100
-    reg_covar: float = 1e-6
-    n_threads: int | None = None
-
-
-class _Start(NamedTuple):
-    kind: str
-    make: Callable[[], Mixture]
 
 
 def fit(
@@ -76,7 +53,8 @@ def fit(
         ``n_starts - 1`` others after short runs of 5 iterations: by turns k-means++ seeds in
         the metric of the whole data, good where clusters are apart, and random rows with the
         covariance of all data, good where they overlap. The highest log-likelihood wins and
-        is continued at a thousandth of `tol`, for at most `max_iter` more iterations.
+        is continued at a thousandth of `tol`, for at most `max_iter` more iterations. To tell
+        optima apart that are close, e.g. for criteria, lower `tol` itself.
     tol : float, >= 0
         Change of the mean log-likelihood per unit weight, in nats, below which to stop.
         scikit-learn's rule: one more iteration follows the one whose change is below.
@@ -188,7 +166,7 @@ def run(
     floor = Floor(summary.scale, options.reg_covar)
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
     maker = StartMaker(X, weight, summary, expectation, chosen, floor)
-    search = _Search(maker, expectation, floor, options, callback, previous_log_likelihood, adapt)
+    search = Search(maker, options, callback, previous_log_likelihood, adapt)
     best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
     repairs += diagnosis.report(best, X, weight, summary, floor)
     total = time.perf_counter() - began
@@ -210,142 +188,6 @@ def run(
         timings={"start": search.start_seconds, "em": search.em_seconds, "total": total},
         statistics=best.statistics,
     )
-
-
-class _Search:
-    """Runs starts, short and long, and keeps the best; a failing one takes no other down."""
-
-    def __init__(self, maker, expectation, floor, options, callback, previous, adapt) -> None:
-        self.maker = maker
-        self.expectation = expectation
-        self.floor = floor
-        self.maximise = maximiser(floor)
-        self.options = options
-        self.callback = callback
-        self.previous = previous
-        self.adapt = adapt
-        self.start_seconds = self.em_seconds = 0.0
-
-    def best_of(
-        self, starts: list[_Start], rng: np.random.Generator
-    ) -> tuple[Run, list[StartReport]]:
-        """The run of highest log-likelihood, and a report of every start."""
-        max_iter = 1 if self.options.n_components == 1 else self.options.max_iter
-        max_iter = min(max_iter, self.options.max_iter)
-        reports: list[StartReport] = []
-        best: Run | None = None
-        for number, start in enumerate(starts):
-            attempt, report = self._attempt(start, max_iter, number, self.previous)
-            reports.append(report)
-            best = _better(best, attempt)
-        n_short = self.options.n_starts - len(starts) if self.options.n_components > 1 else 0
-        shorts: list[tuple[float, int, Run]] = []
-        for i in range(max(0, n_short)):
-            kind = ("k-means++", "broad")[i % 2]
-            start = _Start(kind, lambda kind=kind: self.maker.make(kind, rng))
-            attempt, report = self._attempt(
-                start, min(SHORT_ITERATIONS, max_iter), len(reports), None
-            )
-            if attempt is not None:
-                shorts.append((attempt.objective[-1], len(reports), attempt))
-            reports.append(replace(report, continued=False))
-        shorts.sort(key=lambda short: (-short[0], short[1]))
-        for _, number, short in shorts[: -(-n_short // CONTINUED_SHARE)]:
-            attempt = short
-            if not short.converged and max_iter > short.n_iter:
-                attempt, report = self._continue(short, max_iter, number, reports[number].kind)
-                reports[number] = report
-            best = _better(best, attempt)
-        if best is None:
-            errors = "; ".join(f"{report.kind}: {report.error}" for report in reports)
-            raise DegenerateFitError(
-                str(reports[0].error) if len(reports) == 1 else f"every start failed ({errors})"
-            )
-        if n_short > 0 and best.stop_reason == "tol":
-            best = self._polish(best, max_iter)
-        return best, reports
-
-    def _polish(self, best: Run, max_iter: int) -> Run:
-        """The best of several runs, continued at a finer tolerance; it stays converged."""
-        began = time.perf_counter()
-        rest = self._run(best.mixture, max_iter, 0, best.objective[-2], POLISH * self.options.tol)
-        self.em_seconds += time.perf_counter() - began
-        stop_reason = "callback" if rest.stop_reason == "callback" else best.stop_reason
-        return _joined(best, rest)._replace(stop_reason=stop_reason, converged=best.converged)
-
-    def _attempt(
-        self, start: _Start, max_iter: int, number: int, previous: float | None
-    ) -> tuple[Run | None, StartReport]:
-        began = time.perf_counter()
-        try:
-            initial = start.make() if self.adapt is None else self.adapt(start.make())
-            initial = _feasible(initial, self.floor)
-            made = time.perf_counter()
-            self.start_seconds += made - began
-            result = self._run(initial, max_iter, number, previous)
-        except DegenerateFitError as error:
-            return None, StartReport(start.kind, np.nan, 0, False, True, str(error))
-        self.em_seconds += time.perf_counter() - made
-        return result, _report(start.kind, result)
-
-    def _continue(
-        self, short: Run, max_iter: int, number: int, kind: str
-    ) -> tuple[Run | None, StartReport]:
-        began = time.perf_counter()
-        previous = short.objective[-2] if short.n_iter else None
-        try:
-            rest = self._run(short.mixture, max_iter - short.n_iter, number, previous)
-        except DegenerateFitError as error:
-            return None, StartReport(kind, np.nan, short.n_iter, False, True, str(error))
-        finally:
-            self.em_seconds += time.perf_counter() - began
-        whole = _joined(short, rest)
-        return whole, _report(kind, whole)
-
-    def _run(
-        self,
-        initial: Mixture,
-        max_iter: int,
-        number: int,
-        previous: float | None,
-        tol: float | None = None,
-    ) -> Run:
-        return run_em(
-            self.expectation,
-            initial,
-            self.maximise,
-            self.floor,
-            tol=self.options.tol if tol is None else tol,
-            max_iter=max_iter,
-            callback=self.callback,
-            start_number=number,
-            previous_objective=previous,
-        )
-
-
-def _joined(first: Run, rest: Run) -> Run:
-    """`rest`, which started from where `first` ended, with the whole history."""
-    return rest._replace(
-        objective=first.objective + rest.objective[1:], n_iter=first.n_iter + rest.n_iter
-    )
-
-
-def _report(kind: str, result: Run) -> StartReport:
-    return StartReport(kind, result.objective[-1], result.n_iter, result.converged, True)
-
-
-def _better(best: Run | None, attempt: Run | None) -> Run | None:
-    if best is None or (attempt is not None and attempt.objective[-1] > best.objective[-1]):
-        return attempt
-    return best
-
-
-def _feasible(start: Mixture, floor: Floor) -> Mixture:
-    """The start with covariances not below the floor, so that no later M-step has to fall."""
-    covariances, floored = start.family.raise_to(floor, start.covariances)
-    if not floored.any():
-        return start
-    return Mixture._of(start.family, start.weights, start.means, covariances)
 
 
 def _checked(options: FitOptions) -> FitOptions:
@@ -396,11 +238,11 @@ def _check_constant(summary: diagnosis.Summary, reg_covar: float) -> None:
 
 
 def _starts(
-    start, explicit: list[_Start] | None, maker: StartMaker, options: FitOptions, rng
-) -> list[_Start]:
+    start, explicit: list[Start] | None, maker: StartMaker, options: FitOptions, rng
+) -> list[Start]:
     """The starts that are run to the end whatever they reach."""
     if isinstance(start, str):
-        return [_Start(start, lambda: maker.make(start, rng))]
+        return [Start(start, lambda: maker.make(start, rng))]
     if isinstance(explicit, tuple):
         kind, values = explicit
         method = {
@@ -410,8 +252,8 @@ def _starts(
                 lambda begin, end: given[begin:end]
             ),
         }[kind]
-        return [_Start(kind, lambda: method(values))]
-    return [_Start("mixture", lambda given=given: given) for given in explicit]
+        return [Start(kind, lambda: method(values))]
+    return [Start("mixture", lambda given=given: given) for given in explicit]
 
 
 def _explicit_start(start, X: np.ndarray, options: FitOptions):

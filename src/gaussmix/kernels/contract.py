@@ -126,7 +126,7 @@ def fold_pairs(pairs: np.ndarray, means: np.ndarray, second: np.ndarray) -> None
 def combine(
     accumulators: np.ndarray, parameters: Parameters, layout: int, fold: Callable = fold_pairs
 ) -> np.ndarray:
-    """Sum of the accumulators (V, S) -> (S,), in a fixed tree; pooled layouts `fold` their pairs."""
+    """Sum of the accumulators (V, S) -> (S,), in a fixed tree; pairs of a pooled one are folded."""
     while len(accumulators) > 1:
         paired = accumulators[0:-1:2] + accumulators[1::2]
         if len(accumulators) % 2:
