@@ -1,13 +1,14 @@
 """fit: starts, restarts, weights, results; values of an established program."""
 
 import csv
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gaussmix as gm
-from gaussmix import fitting
+from gaussmix import fitting, search
 
 MCLUST_NAMES = {"spherical": "VII", "diag": "VVI", "tied": "EEE", "full": "VVV"}
 
@@ -174,3 +175,133 @@ def test_config_and_timings_tell_how_it_was_done(faithful):
 def test_progress_shows_iterations_on_stderr(faithful, capsys):
     gm.fit(faithful, 3, seed=0, progress=True)
     assert "log-likelihood" in capsys.readouterr().err
+
+
+def test_a_callback_that_stops_ends_the_whole_search(faithful):
+    seen = []
+
+    def callback(state):
+        seen.append((state.start, state.iteration))
+        return len(seen) == 12
+
+    result = gm.fit(faithful, 4, n_starts=9, seed=0, tol=1e-9, callback=callback)
+    assert len(seen) == 12
+    assert len(result.starts) <= 3
+
+    seen = []
+    gm.fit(faithful, 4, n_starts=9, seed=0, tol=1e-3, callback=lambda s: seen.append(s))
+    # Iterations of a start are numbered through, over its short run, its long one and the polish.
+    for start in {state.start for state in seen}:
+        iterations = [state.iteration for state in seen if state.start == start]
+        assert iterations == list(range(1, len(iterations) + 1))
+
+
+def test_a_failing_polish_leaves_what_was_reached(faithful, monkeypatch):
+    original = search.Search._run
+
+    def failing(self, initial, max_iter, tol, number, done, previous):
+        if tol < self.options.tol:
+            raise gm.DegenerateFitError("made to fail")
+        return original(self, initial, max_iter, tol, number, done, previous)
+
+    monkeypatch.setattr(search.Search, "_run", failing)
+    result = gm.fit(faithful, 3, n_starts=5, seed=0)
+    best = max(report.log_likelihood for report in result.starts if report.continued)
+    assert result.log_likelihood[-1] == best
+
+
+def test_a_continued_short_run_is_one_uninterrupted_run(faithful):
+    result = gm.fit(faithful, 4, n_starts=9, seed=1, tol=1e-4, max_iter=400)
+    starts = {}
+
+    def keep_first(state):
+        starts.setdefault(state.start, []).append(state)
+
+    gm.fit(faithful, 4, n_starts=9, seed=1, tol=1e-4, max_iter=400, callback=keep_first)
+    checked = 0
+    for number, report in enumerate(result.starts):
+        if number and report.continued and report.n_iter > search.SHORT_ITERATIONS:
+            first = starts[number][0].mixture
+            rest = gm.fit(faithful, 4, start=first, tol=1e-4, max_iter=400)
+            assert rest.n_iter + 1 == report.n_iter
+            assert rest.log_likelihood[-1] == report.log_likelihood
+            checked += 1
+    assert checked
+
+
+def test_the_best_of_several_is_continued_at_a_finer_tolerance(faithful):
+    result = gm.fit(faithful, 3, covariance_type="tied", n_starts=6, seed=0, max_iter=1000)
+    gains = np.diff(result.log_likelihood) / len(faithful)
+    assert gains[-1] < 1e-5  # tol alone, 1e-3, stops far above
+
+
+def test_a_given_start_below_the_floor_is_raised_to_it(faithful):
+    scale = faithful.std(axis=0)
+    start = gm.Mixture([0.5, 0.5], faithful[:2], np.full((2, 2), 1e-12) * scale**2, "diag")
+    raised = gm.fit(
+        faithful, 2, start=start, covariance_type="diag", max_iter=0, reg_covar=1e-3
+    ).mixture
+    np.testing.assert_allclose(raised.covariances, np.tile(1e-3 * scale**2, (2, 1)), rtol=1e-12)
+
+
+def test_a_spherical_floor_is_that_of_the_widest_feature():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2)) * [1.0, 1000.0]
+    X[:20] = X[0]  # a component will collapse onto these
+    labels = np.r_[np.zeros(20, int), np.ones(180, int)]
+    with pytest.warns(gm.DegenerateComponentWarning, match="component 0 collapsed"):
+        result = gm.fit(X, 2, covariance_type="spherical", start=labels, reg_covar=1e-4)
+    assert result.mixture.covariances[0] == pytest.approx(1e-4 * X[:, 1].var(), rel=1e-12)
+
+
+def test_small_cells_borrow_from_all_cells():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(300, 2)), [[50.0, 50.0], [51.0, 50.5], [50.2, 51.0]]])
+    start = gm.fit(X, 2, start=np.array([[0.0, 0.0], [50.0, 50.0]]), max_iter=0).mixture
+    cells = [np.cov(X[:300].T, bias=True), np.cov(X[300:].T, bias=True)]
+    pooled = (300 * cells[0] + 3 * cells[1]) / 303
+    prior = 1 + 3 / 2  # parameters of a covariance for each feature, and one row
+    expected = (3 * cells[1] + prior * pooled) / (3 + prior)
+    np.testing.assert_allclose(start.covariances[1], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("covariance_type", MCLUST_NAMES)
+@pytest.mark.parametrize("offset", [1e4, 1e7, 1e9])
+def test_one_component_from_a_distant_start_is_exact(covariance_type, offset):
+    X = np.random.default_rng(0).normal(size=(500, 2))
+    expected = gm.fit(X, 1, covariance_type=covariance_type).mixture
+    identity = {
+        "full": np.eye(2)[None],
+        "tied": np.eye(2),
+        "diag": np.ones((1, 2)),
+        "spherical": [1.0],
+    }[covariance_type]
+    start = gm.Mixture([1.0], [[offset, offset]], identity, covariance_type)
+    found = gm.fit(X, 1, covariance_type=covariance_type, start=start).mixture
+    np.testing.assert_allclose(found.covariances, expected.covariances, rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(found.means, expected.means, atol=1e-7)
+
+
+def test_tied_covariances_are_symmetric_whatever_the_start():
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    start = gm.Mixture([0.5, 0.5], [[1e7, 0, 3], [0, 2e6, 1]], np.eye(3), "tied")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mixture = gm.fit(X, 2, covariance_type="tied", start=start, max_iter=1).mixture
+    np.testing.assert_array_equal(mixture.covariances, mixture.covariances.T)
+
+
+def test_a_subnormal_weight_is_next_to_none(faithful):
+    weight = np.ones(len(faithful))
+    weight[7] = 1e-310
+    for covariance_type in MCLUST_NAMES:
+        tiny = gm.fit(faithful, 2, covariance_type=covariance_type, sample_weight=weight, seed=0)
+        none = gm.fit(
+            faithful,
+            2,
+            covariance_type=covariance_type,
+            sample_weight=np.where(weight < 1, 0, 1),
+            start=tiny.mixture,
+        )
+        np.testing.assert_allclose(none.mixture.means, tiny.mixture.means, rtol=1e-2)
+        assert np.isfinite(tiny.log_likelihood).all()

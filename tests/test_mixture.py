@@ -245,3 +245,14 @@ def test_thread_counts_and_batches_do_not_change_a_bit(mixture):
     np.testing.assert_array_equal(
         np.concatenate([mixture.logpdf(X[:5]), mixture.logpdf(X[5:])]), mixture.logpdf(X)
     )
+
+
+def test_a_row_of_weight_zero_may_have_density_zero():
+    mixture = gm.Mixture([1.0], [[0.0, 0.0]], [1.0], "spherical")
+    assert mixture.score([[0.0, 0.0], [1e200, 0.0]], [1, 0]) == mixture.score([[0.0, 0.0]])
+
+
+def test_equal_mixtures_have_equal_hashes():
+    mixtures = [gm.Mixture([1.0], [[zero]], [1.0], "spherical") for zero in (0.0, -0.0)]
+    assert mixtures[0] == mixtures[1]
+    assert hash(mixtures[0]) == hash(mixtures[1])

@@ -37,6 +37,7 @@ __all__ = [
 
 # Rounding of a row of responsibilities computed in float32 stays well below this.
 RESPONSIBILITY_SUM_TOLERANCE = 1e-6
+LARGEST_WEIGHT_SUM = 1e100
 _CHUNK_VALUES = 1 << 16
 # Bits of ndarray.flags.num, NumPy's C interface: one look instead of three.
 _CONTIGUOUS, _OWNS_DATA, _ALIGNED = 0x1 | 0x2, 0x4, 0x100
@@ -101,9 +102,9 @@ def data(
 
 
 def _lies_within(X: np.ndarray) -> bool:
-    """Whether a contiguous view is no larger than the array it is a view of."""
+    """Whether a contiguous view is no larger than the memory it is a view of."""
     base = X.base
-    return type(base) is np.ndarray and base.nbytes >= X.nbytes
+    return type(base) is np.ndarray and base.flags.owndata and base.nbytes >= X.nbytes
 
 
 def _two_dimensional(rows: np.ndarray, name: str, allow_1d: bool) -> np.ndarray:
@@ -274,10 +275,11 @@ def sample_weight(w: Any, n_rows: int, name: str = "sample_weight") -> np.ndarra
         raise InvalidInputError(
             f"every {name} is zero ({n_rows} rows), so nothing counts. Make one weight positive."
         )
-    if not np.isfinite(total):
+    if total > LARGEST_WEIGHT_SUM:
         largest = int(np.argmax(weights))
         raise InvalidInputError(
-            f"{name} has a sum beyond the range of float64; the largest is {name}[{largest}] = "
+            f"{name} has the sum {total:.3g}, but products with it must stay within float64: at "
+            f"most {LARGEST_WEIGHT_SUM:g}; the largest is {name}[{largest}] = "
             f"{weights[largest]:g}. Divide the weights by it."
         )
     return weights

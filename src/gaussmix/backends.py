@@ -77,9 +77,9 @@ def announce() -> None:
     if requested not in ("", "cython") or _module("base") is not None:
         return
     reason = _reasons["base"]
-    if os.environ.get("GAUSSMIX_REQUIRE_EXT") == "1":
+    if os.environ.get("GAUSSMIX_REQUIRE_EXT", "0") not in ("", "0"):
         raise ImportError(
-            f"GAUSSMIX_REQUIRE_EXT=1, but the compiled kernels did not load: {reason}. "
+            f"GAUSSMIX_REQUIRE_EXT is set, but the compiled kernels did not load: {reason}. "
             "Rebuild with a C compiler and look at the build log."
         )
     fallback = "Numba" if find_spec("numba") is not None else "plain NumPy (slow)"

@@ -59,11 +59,7 @@ def summarise(X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int) -
 
 
 def check_columns(X: np.ndarray, summary: Summary, reg_covar: float) -> list[Repair]:
-    """Warn of columns that are constant or hold few digits, and of a floor above the data.
-
-    Raises DegenerateFitError, through `constant_error`, if a column is constant and there is
-    no floor.
-    """
+    """Warn of columns that are constant or hold few digits, and of a floor above the data."""
     constant = np.flatnonzero(summary.constant).tolist()
     repairs = []
     if constant:

@@ -51,8 +51,7 @@ class Repair:
     kind : str
         "floor" (a covariance was raised to `reg_covar`), "empty" (a component without mass
         kept its mean and covariance, with weight 0), "constant" (a column without variance),
-        "single row", "rank" (linearly dependent columns) or "rounding" (the log-likelihood
-        fell by more than rounding explains; the better mixture was kept).
+        "single row" or "rank" (linearly dependent columns).
     component, feature : int or None
     iteration : int
         First iteration in which it happened; 0 before the first.
@@ -106,7 +105,8 @@ class FitResult:
         M-steps done.
     converged : bool
     stop_reason : str
-        "tol", "no change", "closed form", "max_iter", "callback" or "rounding".
+        "tol", "no change", "closed form", "max_iter", "callback", or "rounding": the
+        log-likelihood fell by more than rounding explains, and the better mixture was kept.
     starts : list of StartReport
     repairs : list of Repair
     config : dict
@@ -168,7 +168,9 @@ def maximiser(floor: Floor) -> Maximise:
     """The M-step of the mixture's own family under `floor`."""
 
     def maximise(statistics: SufficientStatistics, mixture: Mixture) -> Step:
-        step = mixture.family.m_step(statistics, mixture.covariances, floor)
+        # What overflows is found by `finite`, in the sums of the next pass at the latest.
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = mixture.family.m_step(statistics, mixture.covariances, floor)
         updated = Mixture._of(mixture.family, step.weights, step.means, step.covariances)
         return Step(updated, step.floored, step.empty)
 
@@ -187,7 +189,8 @@ def rounding_bound(mixture: Mixture, statistics: SufficientStatistics, floor: Fl
     distance = 8.0 * EPS * n_features / relative
     position = float(((EPS * np.abs(mixture.means)) / floor.scale).max() ** 2) / relative
     total = abs(statistics.log_likelihood) + abs(statistics.classification)
-    return statistics.weight * n_features * (distance + position) + 64.0 * EPS * total
+    bound = statistics.weight * n_features * (distance + position) + 64.0 * EPS * total
+    return bound + float(np.finfo(float).tiny)
 
 
 def run_em(
@@ -200,7 +203,6 @@ def run_em(
     max_iter: int,
     rule: Rule = SOFT,
     callback: Callable[[IterationState], object] | None = None,
-    start_number: int = 0,
     previous_objective: float | None = None,
 ) -> Run:
     """EM from `start`; the objective (log-likelihood, for SOFT) never falls beyond rounding.
@@ -216,7 +218,7 @@ def run_em(
         the iteration and the component.
     """
     mixture = start
-    statistics = _checked(expectation(start.kernel_parameters, rule), 0)
+    statistics = finite(expectation(start.kernel_parameters, rule), 0)
     objective = [getattr(statistics, rule.objective)]
     last = objective[0] if previous_objective is None else previous_objective
     change = np.inf if previous_objective is None else (objective[0] - last) / statistics.weight
@@ -230,7 +232,7 @@ def run_em(
             step = maximise(statistics, mixture)
         except DegenerateFitError as error:
             raise DegenerateFitError(f"iteration {n_iter}: {error}") from None
-        updated = _checked(expectation(step.mixture.kernel_parameters, rule), n_iter)
+        updated = finite(expectation(step.mixture.kernel_parameters, rule), n_iter)
         value = getattr(updated, rule.objective)
         if value < objective[-1] - bound:
             warn(
@@ -248,7 +250,7 @@ def run_em(
         floored = _first_seen(floored, step.floored, n_iter)
         empty = _first_seen(empty, step.empty, n_iter)
         if callback is not None and callback(
-            IterationState(n_iter, mixture, statistics.log_likelihood, change, start_number)
+            IterationState(n_iter, mixture, statistics.log_likelihood, change)
         ):
             stop_reason = "callback"
             break
@@ -270,16 +272,17 @@ def _first_seen(seen: dict[int, int], now: np.ndarray, iteration: int) -> dict[i
     return {int(k): seen.get(int(k), iteration) for k in np.flatnonzero(now)}
 
 
-def _checked(statistics: SufficientStatistics, iteration: int) -> SufficientStatistics:
+def finite(statistics: SufficientStatistics, iteration: int) -> SufficientStatistics:
     """The statistics, if every sum is finite; a fit must not continue on anything else."""
-    sums = statistics.first.sum() + statistics.second.sum() + statistics.mass.sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = statistics.first.sum() + statistics.second.sum() + statistics.mass.sum()
     if np.isfinite(sums) and np.isfinite(statistics.log_likelihood):
         return statistics
-    finite = np.isfinite(statistics.mass) & np.isfinite(statistics.first).all(axis=1)
+    good = np.isfinite(statistics.mass) & np.isfinite(statistics.first).all(axis=1)
     if statistics.layout != "pooled":
-        finite &= np.isfinite(statistics.second.reshape(len(finite), -1)).all(axis=1)
-    if not finite.all():
-        where = f"the sums of component {np.flatnonzero(~finite)[0]}"
+        good &= np.isfinite(statistics.second.reshape(len(good), -1)).all(axis=1)
+    if not good.all():
+        where = f"the sums of component {np.flatnonzero(~good)[0]}"
     elif not np.isfinite(statistics.second).all():
         where = "the pooled second moments"
     elif not np.isfinite(statistics.log_likelihood):

@@ -8,6 +8,7 @@ sees either the old model or the new one.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -297,7 +298,11 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         total = len(rows) if weights is None else weights.sum()
         # With as many rows they are taken for the same ones. Then two fits of one iteration are
         # the same as one of two, the stopping rule included.
-        if result is None or result.n_iter == 0 or result.statistics.weight != total:
+        if (
+            result is None
+            or result.n_iter == 0
+            or not math.isclose(result.statistics.weight, total, rel_tol=1e-12)
+        ):
             return mixture, None
         return mixture, float(result.log_likelihood[-2])
 

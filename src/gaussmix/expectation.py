@@ -98,7 +98,7 @@ def evaluate(
     if flops <= SERIAL_FLOPS:
         _evaluate_rows(X, slice(0, n_rows), parameters, want, out, 1)
         return out
-    step = max(1024, n_rows * CALL_FLOPS * count // flops)
+    step = max(64, n_rows * CALL_FLOPS * count // flops)
     for begin in range(0, n_rows, step):
         rows = slice(begin, begin + step)
         _evaluate_rows(X, rows, parameters, want, out[rows], count)
@@ -112,14 +112,20 @@ def log_likelihood(
     n_threads: int | None,
 ) -> float:
     """Total ``sum w log p(x)`` in nats, without an array of N numbers; O(N K D^2)."""
-    count = _n_threads(len(X) * row_flops(*parameters.means.shape), n_threads)
-    buffer = np.empty(min(len(X), SCORE_ROWS))
+    flops = row_flops(*parameters.means.shape)
+    count = _n_threads(len(X) * flops, n_threads)
+    # Not by the thread count: how the sum is cut must not depend on it.
+    step = max(64, min(SCORE_ROWS, CALL_FLOPS // flops))
+    buffer = np.empty(min(len(X), step))
     total = 0.0
-    for begin in range(0, len(X), SCORE_ROWS):
-        rows = slice(begin, begin + SCORE_ROWS)
-        out = buffer[: min(SCORE_ROWS, len(X) - begin)]
+    for begin in range(0, len(X), step):
+        rows = slice(begin, begin + step)
+        out = buffer[: min(step, len(X) - begin)]
         _evaluate_rows(X, rows, parameters, contract.WANT_LOGPDF, out, count)
-        total += float(out.sum() if sample_weight is None else (out * sample_weight[rows]).sum())
+        if sample_weight is not None:
+            out[sample_weight[rows] == 0.0] = 0.0  # also where the log density is -inf
+            out *= sample_weight[rows]
+        total += float(out.sum())
     return total
 
 

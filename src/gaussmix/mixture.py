@@ -145,7 +145,9 @@ class Mixture:
         )
 
     def __hash__(self) -> int:
-        return hash((self.covariance_type, self.weights.tobytes(), self.means.tobytes()))
+        # Adding 0.0 turns -0.0, which equals 0.0, into it.
+        weights, means = (self.weights + 0.0).tobytes(), (self.means + 0.0).tobytes()
+        return hash((self.covariance_type, weights, means))
 
     def __repr__(self) -> str:
         lines = [
@@ -283,11 +285,14 @@ class Mixture:
         rng = _validate.seed(seed)
         z = rng.choice(self.n_components, size=n, p=self.weights / self.weights.sum())
         X = rng.standard_normal((n, self.n_features))
-        factors = np.linalg.cholesky(self.dense_covariances())
+        kind, factors = self.kernel_parameters.factor_kind, self.kernel_parameters.factors
         for k in range(self.n_components):
             rows = np.flatnonzero(z == k)
-            if len(rows):
-                X[rows] = self.means[k] + X[rows] @ factors[k].T
+            if kind == contract.FACTOR_DIAG:
+                X[rows] = self.means[k] + X[rows] / factors[k]
+            elif len(rows):
+                factor = factors if kind == contract.FACTOR_SHARED else factors[k]
+                X[rows] = self.means[k] + np.linalg.solve(factor, X[rows].T).T
         return X, z
 
     def _evaluate(self, X, want: int, n_threads: int | None) -> np.ndarray:

@@ -13,7 +13,7 @@ from .covariance import Floor
 from .em import IterationState, Run, StartReport, maximiser, run_em
 from .errors import DegenerateFitError
 from .mixture import Mixture
-from .start import StartMaker
+from .start import KINDS, StartMaker
 
 SHORT_ITERATIONS = 5
 CONTINUED_SHARE = 4  # one in so many short runs is continued
@@ -40,6 +40,11 @@ class Start(NamedTuple):
     make: Callable[[], Mixture]
 
 
+class _Attempt(NamedTuple):
+    number: int  # of the start
+    run: Run
+
+
 class Search:
     """Runs starts, short and long, and keeps the best; a failing one takes no other down."""
 
@@ -57,6 +62,7 @@ class Search:
         self.callback = callback
         self.previous = previous
         self.adapt = adapt
+        self.stopped = False  # by the callback
         self.start_seconds = self.em_seconds = 0.0
 
     def best_of(
@@ -65,16 +71,21 @@ class Search:
         """The run of highest log-likelihood, and a report of every start."""
         max_iter = self.options.max_iter
         n_short = self.options.n_starts - len(starts)
-        if self.options.n_components == 1:  # closed form: one iteration, and every start agrees
-            max_iter, n_short = min(1, max_iter), 0
+        if self.options.n_components == 1:
+            # Closed form, and every start agrees. A given one may be so far from the data that
+            # the sums around it cancel: the second iteration is around the mean.
+            given = self.adapt is not None or starts[0].kind not in KINDS
+            max_iter, n_short = min(2 if given else 1, max_iter), 0
         reports: list[StartReport] = []
-        finished: list[Run] = []
+        finished: list[_Attempt] = []
         for number, start in enumerate(starts):
             attempt, report = self._attempt(start, max_iter, number, self.previous)
             reports.append(report)
             if attempt is not None:
                 finished.append(attempt)
-        if n_short > 0:
+            if self.stopped:
+                break
+        if n_short > 0 and not self.stopped:
             finished += self._portfolio(n_short, max_iter, reports, rng)
         if not finished:
             errors = "; ".join(f"{report.kind}: {report.error}" for report in reports)
@@ -82,106 +93,133 @@ class Search:
                 str(reports[0].error) if len(reports) == 1 else f"every start failed ({errors})"
             )
         best = max(finished, key=_reached)
-        if n_short > 0 and best.stop_reason == "tol":
+        if n_short > 0 and best.run.stop_reason == "tol" and not self.stopped:
             best = self._polish(best, max_iter)
-        return best, reports
+        return best.run, reports
 
     def _portfolio(
         self, n_short: int, max_iter: int, reports: list[StartReport], rng: np.random.Generator
-    ) -> list[Run]:
+    ) -> list[_Attempt]:
         """The best of `n_short` short runs, run to the end; adds a report of every one."""
-        shorts: list[tuple[int, Run]] = []
+        shorts: list[_Attempt] = []
         for i in range(n_short):
             kind = ("k-means++", "broad")[i % 2]
             start = Start(kind, lambda kind=kind: self.maker.make(kind, rng))
-            number = len(reports)
-            attempt, report = self._attempt(start, min(SHORT_ITERATIONS, max_iter), number, None)
+            attempt, report = self._attempt(
+                start, min(SHORT_ITERATIONS, max_iter), len(reports), None
+            )
             reports.append(replace(report, continued=False))
             if attempt is not None:
-                shorts.append((number, attempt))
-        shorts.sort(key=lambda short: _reached(short[1]), reverse=True)
-        finished: list[Run] = []
-        for number, short in shorts[: -(-n_short // CONTINUED_SHARE)]:
-            attempt, report = self._continue(short, max_iter, number, reports[number].kind)
-            reports[number] = report
-            if attempt is not None:
+                shorts.append(attempt)
+            if self.stopped:
+                return shorts
+        shorts.sort(key=_reached, reverse=True)
+        finished: list[_Attempt] = []
+        for short in shorts[: -(-n_short // CONTINUED_SHARE)]:
+            kind = reports[short.number].kind
+            try:
+                attempt = self._continue(short, max_iter)
+            except DegenerateFitError as error:
+                report = StartReport(kind, np.nan, short.run.n_iter, False, True, str(error))
+            else:
                 finished.append(attempt)
+                report = _report(kind, attempt.run)
+            reports[short.number] = report
+            if self.stopped:
+                break
         return finished
-
-    def _polish(self, best: Run, max_iter: int) -> Run:
-        """The best run, continued at a finer tolerance; it stays converged."""
-        began = time.perf_counter()
-        tol = POLISH * self.options.tol
-        rest = self._run(best.mixture, max_iter, 0, best.objective[-2], tol)
-        self.em_seconds += time.perf_counter() - began
-        stop_reason = "callback" if rest.stop_reason == "callback" else best.stop_reason
-        return _joined(best, rest)._replace(stop_reason=stop_reason, converged=best.converged)
 
     def _attempt(
         self, start: Start, max_iter: int, number: int, previous: float | None
-    ) -> tuple[Run | None, StartReport]:
+    ) -> tuple[_Attempt | None, StartReport]:
         began = time.perf_counter()
         try:
             initial = start.make() if self.adapt is None else self.adapt(start.make())
             initial = _feasible(initial, self.maker.floor)
             made = time.perf_counter()
             self.start_seconds += made - began
-            result = self._run(initial, max_iter, number, previous)
+            result = self._run(initial, max_iter, self.options.tol, number, 0, previous)
         except DegenerateFitError as error:
             return None, StartReport(start.kind, np.nan, 0, False, True, str(error))
-        self.em_seconds += time.perf_counter() - made
-        return result, _report(start.kind, result)
+        return _Attempt(number, result), _report(start.kind, result)
 
-    def _continue(
-        self, short: Run, max_iter: int, number: int, kind: str
-    ) -> tuple[Run | None, StartReport]:
-        if short.converged or short.n_iter >= max_iter:
-            return short, _report(kind, short)
-        began = time.perf_counter()
-        previous = short.objective[-2] if short.n_iter else None
+    def _continue(self, short: _Attempt, max_iter: int) -> _Attempt:
+        """A short run taken on to the end, as if it had never stopped."""
+        run = short.run
+        if run.converged or run.n_iter >= max_iter:
+            return short
+        previous = run.objective[-2] if run.n_iter else None
+        rest = self._run(
+            run.mixture, max_iter - run.n_iter, self.options.tol, short.number, run.n_iter, previous
+        )
+        return _Attempt(short.number, _joined(run, rest))
+
+    def _polish(self, best: _Attempt, max_iter: int) -> _Attempt:
+        """The best run, continued at a finer tolerance; it stays converged."""
+        run, tol = best.run, POLISH * self.options.tol
         try:
-            rest = self._run(short.mixture, max_iter - short.n_iter, number, previous)
-        except DegenerateFitError as error:
-            return None, StartReport(kind, np.nan, short.n_iter, False, True, str(error))
-        finally:
-            self.em_seconds += time.perf_counter() - began
-        whole = _joined(short, rest)
-        return whole, _report(kind, whole)
+            rest = self._run(run.mixture, max_iter, tol, best.number, run.n_iter, run.objective[-2])
+        except DegenerateFitError:
+            return best  # what has been reached stands
+        joined = _joined(run, rest)
+        if not self.stopped:
+            joined = joined._replace(stop_reason=run.stop_reason, converged=run.converged)
+        return _Attempt(best.number, joined)
 
     def _run(
         self,
         initial: Mixture,
         max_iter: int,
+        tol: float,
         number: int,
+        done: int,
         previous: float | None,
-        tol: float | None = None,
     ) -> Run:
-        return run_em(
-            self.maker.expectation,
-            initial,
-            self.maximise,
-            self.maker.floor,
-            tol=self.options.tol if tol is None else tol,
-            max_iter=max_iter,
-            callback=self.callback,
-            start_number=number,
-            previous_objective=previous,
-        )
+        """EM from `initial`, a mixture that start `number` has reached in `done` iterations."""
+
+        def observe(state: IterationState) -> bool:
+            told = replace(state, iteration=state.iteration + done, start=number)
+            self.stopped = bool(self.callback(told))
+            return self.stopped
+
+        began = time.perf_counter()
+        try:
+            return run_em(
+                self.maker.expectation,
+                initial,
+                self.maximise,
+                self.maker.floor,
+                tol=tol,
+                max_iter=max_iter,
+                callback=None if self.callback is None else observe,
+                previous_objective=previous,
+            )
+        finally:
+            self.em_seconds += time.perf_counter() - began
 
 
 def _joined(first: Run, rest: Run) -> Run:
     """`rest`, which started from where `first` ended, with the whole history."""
+    if rest.n_iter == 0:
+        return first._replace(stop_reason=rest.stop_reason, converged=rest.converged)
+
+    def merged(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
+        return {k: before.get(k, first.n_iter + iteration) for k, iteration in after.items()}
+
     return rest._replace(
-        objective=first.objective + rest.objective[1:], n_iter=first.n_iter + rest.n_iter
+        objective=first.objective + rest.objective[1:],
+        n_iter=first.n_iter + rest.n_iter,
+        floored=merged(first.floored, rest.floored),
+        empty=merged(first.empty, rest.empty),
     )
 
 
-def _report(kind: str, result: Run) -> StartReport:
-    return StartReport(kind, result.objective[-1], result.n_iter, result.converged, True)
+def _report(kind: str, run: Run) -> StartReport:
+    return StartReport(kind, run.objective[-1], run.n_iter, run.converged, True)
 
 
-def _reached(run: Run) -> float:
-    return run.objective[-1]
+def _reached(attempt: _Attempt) -> float:
+    return attempt.run.objective[-1]
 
 
 def _feasible(start: Mixture, floor: Floor) -> Mixture:

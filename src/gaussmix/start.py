@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .covariance import CovarianceFamily, Floor, family
+from .covariance import CovarianceFamily, Floor, MStep, family
 from .diagnosis import Summary
-from .em import Step, run_em
+from .em import Step, finite, run_em
 from .expectation import Expectation, evaluate
 from .kernels.contract import FACTOR_DIAG, FACTOR_SHARED, WANT_MAHALANOBIS, Parameters
 from .mixture import Mixture
@@ -107,8 +107,12 @@ class StartMaker:
         )
 
     def _m_step(self, statistics: SufficientStatistics, fallback: np.ndarray) -> Mixture:
-        step = self.family.m_step(statistics, fallback, self.floor)
+        step = self._estimate(statistics, fallback)
         return Mixture._of(self.family, step.weights, step.means, step.covariances)
+
+    def _estimate(self, statistics: SufficientStatistics, fallback: np.ndarray) -> MStep:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.family.m_step(finite(statistics, 0), fallback, self.floor)
 
     def _repeated(self, covariances: np.ndarray) -> np.ndarray:
         """Covariances of a one-component fit, for each of K components (if not tied)."""
@@ -135,7 +139,7 @@ class StartMaker:
         prior worth as many rows as it takes to determine a covariance.
         """
         statistics = self.expectation(centres.kernel_parameters, HARD)
-        step = self.family.m_step(statistics, self._repeated(self.single.covariances), self.floor)
+        step = self._estimate(statistics, self._repeated(self.single.covariances))
         covariances = step.covariances
         n_features = self.X.shape[1]
         if self.family.shape(1, n_features) != covariances.shape:

@@ -96,7 +96,7 @@ def test_rows_of_stride_zero_are_equal_rows(backend):
     assert equal_bits(sums, accumulate(backend, repeated.copy(), parameters, LAYOUT_FULL))
 
 
-@pytest.mark.parametrize("n_features", (1, 2, 5, 16, 33))
+@pytest.mark.parametrize("n_features", (1, 2, 3, 4, 5, 7, 8, 16, 33))
 @pytest.mark.parametrize("kind", KINDS, ids=KINDS.get)
 def test_a_row_alone_has_the_bits_it_has_in_a_batch(backend, kind, n_features):
     rng = np.random.default_rng(n_features)
@@ -115,3 +115,12 @@ def test_evaluate_has_the_same_bits_for_any_thread_count(backend):
         one = evaluate(backend, X, parameters, want)
         for threads in THREADS[1:]:
             assert equal_bits(one, evaluate(backend, X, parameters, want, threads))
+
+
+@pytest.mark.parametrize("n_features", (3, 6))
+@combinations
+def test_weights_in_another_unit_scale_every_sum(backend, kind, layout, rule, n_features):
+    X, weight, parameters, _ = make_large(kind, layout, n_features=n_features, slots=3)
+    sums = accumulate(backend, X, parameters, layout, rule, weight)
+    scaled = accumulate(backend, X, parameters, layout, rule, weight * 2.0**40)
+    assert equal_bits(sums * 2.0**40, scaled)

@@ -67,7 +67,8 @@ class Tied(CovarianceFamily):
         return factors[0], log_determinants[0]
 
     def covariance(self, statistics, mass, offset):
-        between = np.einsum("k,kd,ke->de", statistics.mass, offset, offset)
+        moved = np.sqrt(statistics.mass)[:, None] * offset  # so that the product is symmetric
+        between = np.einsum("kd,ke->de", moved, moved)
         return (statistics.second - between) / statistics.mass.sum()
 
     def raise_to(self, floor, covariances):

@@ -226,13 +226,13 @@ static void pool_rows(const double *x, ptrdiff_t padded, const int32_t *rows,
 static ptrdiff_t pool_factors(const double *row, const double *mean, const double *gap,
                               double weight, ptrdiff_t padded, double *left, double *right,
                               ptrdiff_t panel) {
-    vec w = v_set(weight), inverse = v_set(1.0 / weight);
+    vec w = v_set(weight);
     unsigned two = 0;
     for (ptrdiff_t c = 0; c < padded; c += LANES) {
         vec delta = v_load(row + c) - v_load(mean + c), g = v_load(gap + c);
         two |= v_nonzero(g);
         v_store(left, w * delta);
-        v_store(right, delta + inverse * g);
+        v_store(right, delta + g / w);  /* not 1 / w: it overflows for a tiny weight */
         v_store(left + LANES, g);
         v_store(right + LANES, delta);
         left += panel;

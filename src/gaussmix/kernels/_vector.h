@@ -13,6 +13,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "gaussmix must not be compiled with -ffast-math: NaN would pass unnoticed"
+#endif
+
 #ifndef GAUSSMIX_LANES
 #if !defined(__GNUC__)
 #define GAUSSMIX_LANES 1

@@ -1,6 +1,7 @@
 """What every kernel backend agrees on: codes, the accumulator's layout, the plan, the final sum.
 
-A backend is a module with `accumulate` and `evaluate`; ``reference.py`` states their meaning.
+A backend is a module with `accumulate`, `evaluate`, `factorise` and `fold_pairs`;
+``reference.py`` states their meaning.
 """
 
 from __future__ import annotations
@@ -118,9 +119,11 @@ def fold_pairs(pairs: np.ndarray, means: np.ndarray, second: np.ndarray) -> None
     weights >= 0, so that nothing cancels however far apart the means are.
     """
     for j, mean in enumerate(means):
-        gap = mean - means
+        # Far-apart components share no row: most pairs are exactly 0.
+        near = pairs[j] != 0.0
+        gap = mean - means[near]
         # einsum, not BLAS: its sums do not depend on a thread count.
-        second += np.tril(np.einsum("k,kd,ke->de", pairs[j], gap, gap))
+        second += np.tril(np.einsum("kd,ke->de", pairs[j, near, None] * gap, gap))
 
 
 def combine(

@@ -32,7 +32,6 @@ from .contract import (
     Plan,
     offsets,
 )
-from .contract import combine as combine
 from .contract import fold_pairs as fold_pairs
 from .numba_stages import (
     find_largest,

@@ -30,7 +30,6 @@ from .contract import (
     Plan,
     offsets,
 )
-from .contract import combine as combine
 from .contract import fold_pairs as fold_pairs
 
 NAME = "reference"
