@@ -269,6 +269,10 @@ class BuildKernels(build_ext):
             "reason": reason,
         }
         self.target_is_x86_64 = not probe.refusal(X86_64_PROGRAM)
+        # cythonize copies the headers there, and would prefer an old copy to the source. Once for
+        # all extensions: it remembers which directories it has made.
+        self.translated = os.path.join(self.build_temp, "cython")
+        shutil.rmtree(self.translated, ignore_errors=True)
         return ""
 
     def choose_flags(self, extension, entry):
@@ -297,7 +301,7 @@ class BuildKernels(build_ext):
             with captured_output() as output:
                 [translated] = cythonize(
                     [extension],
-                    build_dir=os.path.join(self.build_temp, "cython"),
+                    build_dir=self.translated,
                     include_path=[KERNELS],
                     language_level="3",
                     force=self.force,

@@ -133,6 +133,46 @@ def test_few_rows_limit_the_default_range(run, tmp_path):
     assert "lowest BIC" in table[4]
 
 
+@pytest.mark.parametrize(
+    ("asked", "fitted"), [("1,2,5", [1, 2, 5]), ("4,1:2,2", [1, 2, 4]), ("3", [3])]
+)
+def test_components_may_be_a_list(run, asked, fitted):
+    code, out, _ = run("fit", "faithful", "-k", asked, *QUICK)
+    rows = out.split("\n\n")[1].splitlines()[1:]
+    counts = [line.lstrip("* ").split()[0] for line in rows if "lowest" not in line]
+    assert (code, list(map(int, counts))) == (0, fitted)
+
+
+def test_the_report_is_printed_though_the_picture_cannot_be_saved(run, tmp_path):
+    (tmp_path / "f.png").mkdir()
+    result = run("fit", "faithful", "-k", 2, "--out", "f.npz", "--plot", "f.png", *QUICK)
+    assert "f.png" in error_of(result)
+    assert "log-likelihood" in result[1] and "model saved to f.npz" in result[1]
+    assert persistence.load("f.npz").n_components == 2
+
+
+def test_a_picture_of_some_columns_says_of_which(run, tmp_path, monkeypatch):
+    from gaussmix import plotting
+
+    titles = []
+    plot_fit = plotting.plot_fit
+
+    def recorded(*arguments, title, **options):
+        titles.append(title)
+        return plot_fit(*arguments, title=title, **options)
+
+    monkeypatch.setattr(plotting, "plot_fit", recorded)
+    X = np.random.default_rng(0).normal(size=(200, 6))
+    X[100:, [1, 2, 4, 5]] += 20
+    np.savetxt(tmp_path / "t.csv", X, delimiter=",", header="a,b,c$,d,e$,f", comments="")
+    code, out, _ = run("fit", "t.csv", "-k", 2, "--plot", "t.png", *QUICK)
+    assert code == 0
+    assert "picture saved to t.png with 4 of 6 columns: b, c$, e$, f" in out
+    assert titles[0].endswith("\nshown: 4 of 6 columns: b, c\\$, e\\$, f")
+    code, out, _ = run("fit", "faithful", "-k", 2, "--plot", "f.png", *QUICK)
+    assert code == 0 and out.endswith("picture saved to f.png\n") and "\n" not in titles[1]
+
+
 def test_warnings_are_single_lines_with_names_of_columns(run, tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,5\n2,5\n4,5\n7,5\n")
     code, _, err = run("fit", "t.csv", "-k", "1:2", *QUICK)
@@ -154,6 +194,23 @@ def test_predict_proba_reads_back_to_the_bit(run, model):
     assert run("predict", "m.npz", "faithful", "--proba", "--out", "p.csv")[0] == 0
     written = np.loadtxt("p.csv", delimiter=",", skiprows=1)
     np.testing.assert_array_equal(written, model.predict_proba(datasets.load("faithful").X))
+
+
+def test_npy_outputs_hold_numbers(run, model):
+    X = datasets.load("faithful").X
+    assert run("predict", "m.npz", "faithful", "--out", "z.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("z.npy"), model.predict(X))
+    assert run("predict", "m.npz", "faithful", "--proba", "--out", "p.NPY")[0] == 0
+    np.testing.assert_array_equal(np.load("p.NPY"), model.predict_proba(X))
+    assert run("sample", "m.npz", "-n", 5, "--seed", 3, "--labels", "--out", "s.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("s.npy"), np.column_stack(model.sample(5, 3)))
+
+
+def test_tsv_outputs_have_tabs(run, model):
+    assert run("sample", "m.npz", "-n", 5, "--seed", 3, "--out", "s.tsv")[0] == 0
+    with open("s.tsv", encoding="utf-8") as stream:
+        assert stream.readline() == "eruptions\twaiting\n"
+    assert run("score", "m.npz", "s.tsv")[0] == 0
 
 
 def test_score_prints_what_the_library_computes(run, model, csv):
@@ -205,11 +262,8 @@ def test_version_and_config(run):
         (["fit", "faithful", "-k", "0"], "components start at 1"),
         (["fit", "faithful", "-k", "3:1"], "a range goes upwards"),
         (["fit", "faithful", "-k", "two"], "neither a number of components nor a range"),
-        (["fit", "faithful", "-k", "300"], "n_samples=272 < n_components=300"),
-        (["fit", "faithful", "-k", "2", "--starts", "0"], "n_starts is 0"),
-        (["fit", "faithful", "-k", "2", "--seed", "-1"], "seed"),
-        (["fit", "faithful", "-k", "2", "--tol", "nan"], "tol is nan"),
-        (["fit", "faithful", "-k", "2", "--reg-covar", "-1"], "reg_covar is -1"),
+        (["fit", "faithful", "-k", "1,,2"], "nor a list such as 1,2,5"),
+        (["fit", "faithful", "-k", "1,0"], "components start at 1"),
         (["fit", "faithful", "--covariance", "round"], "invalid choice: 'round'"),
         (["fit", "faithful", "--columns", "height"], "no column 'height'"),
         (["fit", "faithful", "--plot", "f.doc"], "does not end in a picture format"),
@@ -220,11 +274,53 @@ def test_version_and_config(run):
         (["predict", "m.npz", "f.csv", "--columns", "1"], "has 1 columns, the model expects 2"),
         (["predict", "m.npz", "f.csv", "--out", "f.csv"], "is the file that is read"),
         (["predict", "m.npz", "f.csv", "--out", "no/p.csv"], "no/p.csv: No such file"),
-        (["sample", "m.npz", "-n", "-1"], "n is -1"),
+        (["predict", "m.npz", "f.csv", "--out", "p.xlsx"], "--out: p.xlsx does not end in one"),
+        (["sample", "m.npz", "--out", "s.parquet"], "one of .csv, .tsv, .txt, .npy"),
+        (["sample", "m.npz", "--out", "s"], "one of .csv, .tsv, .txt, .npy"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(run, model, csv, arguments, match):
     assert match in error_of(run(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value", "allowed"),
+    [
+        ("fit", "--seed", "-1", "an integer of at least 0"),
+        ("fit", "--seed", "1.5", "an integer of at least 0"),
+        ("fit", "--starts", "0", "an integer of at least 1"),
+        ("fit", "--threads", "0", "an integer of at least 1"),
+        ("fit", "--max-iter", "-1", "an integer of at least 0"),
+        ("fit", "--tol", "nan", "a finite number of at least 0"),
+        ("fit", "--tol", "inf", "a finite number of at least 0"),
+        ("fit", "--tol", "small", "a finite number of at least 0"),
+        ("fit", "--reg-covar", "-1", "a finite number of at least 0"),
+        ("fit", "-k", "0", "components start at 1"),
+        ("predict", "--threads", "0", "an integer of at least 1"),
+        ("score", "--threads", "-2", "an integer of at least 1"),
+        ("sample", "--seed", "-1", "an integer of at least 0"),
+        ("sample", "-n", "-1", "an integer of at least 0"),
+    ],
+)
+def test_values_out_of_range_are_refused_before_any_output(
+    run, model, command, option, value, allowed
+):
+    files = {"fit": ["faithful"], "sample": ["m.npz"]}.get(command, ["m.npz", "faithful"])
+    result = run(command, *files, option, value)
+    line = error_of(result)
+    assert result[1] == ""
+    for text in (f"argument {option}: ", repr(value), allowed):
+        assert text in line
+
+
+@pytest.mark.parametrize("counts", ["300", "1:273", "1,2,300", "1:999999999999"])
+def test_more_components_than_rows_are_refused_before_any_fitting(run, monkeypatch, counts):
+    from gaussmix import _fit_command
+
+    monkeypatch.setattr(_fit_command, "fit", None)
+    result = run("fit", "faithful", "-k", counts)
+    assert "-k asks for" in error_of(result) and "at most 272" in error_of(result)
+    assert result[1] == ""
 
 
 @pytest.mark.parametrize(
@@ -317,6 +413,36 @@ class TestProcess:
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == 130
         assert stderr.endswith(b"gaussmix: interrupted\n") and b"Traceback" not in stderr
+
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    @pytest.mark.parametrize("reader", ["gone", "full"])
+    def test_a_stdout_that_fails_does_not_lose_the_fit(self, tmp_path, reader, unbuffered):
+        if reader == "gone":
+            first, last = os.pipe()
+            os.close(first)
+        elif os.path.exists("/dev/full"):
+            last = os.open("/dev/full", os.O_WRONLY)
+        else:
+            pytest.skip("needs /dev/full")
+        arguments = ["fit", "faithful", "-k", "2", *QUICK, "--out", "f.npz", "--plot", "f.png"]
+        process = subprocess.run(
+            [sys.executable, "-m", "gaussmix", *arguments],
+            stdout=last,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            timeout=60,
+            check=False,
+        )
+        os.close(last)
+        assert process.returncode == (141 if reader == "gone" else 2)
+        if reader == "full":
+            # Unbuffered, nothing is left by which to tell that it was this file.
+            place = b"" if unbuffered else b"standard output: "
+            assert process.stderr.startswith(b"gaussmix: error: " + place + b"No space left")
+        assert b"Traceback" not in process.stderr and b"ignored" not in process.stderr
+        assert persistence.load(tmp_path / "f.npz").n_components == 2
+        assert (tmp_path / "f.png").stat().st_size > 20_000
 
     def test_an_output_that_cannot_hold_letters_is_no_traceback(self, tmp_path):
         (tmp_path / "t.csv").write_text("größe\n1\n2\n", encoding="utf-8")

@@ -119,7 +119,7 @@ def test_starts_are_reported_and_a_failing_one_takes_no_other_down(faithful, mon
     result = gm.fit(faithful, 3, n_starts=9, seed=0)
     assert len(result.starts) == 9
     assert [report.kind for report in result.starts[:3]] == ["kmeans", "k-means++", "broad"]
-    assert sum(report.continued for report in result.starts) == 3
+    assert sum(report.continued for report in result.starts) == 1 + 3  # a third of 8
 
     original = fitting.StartMaker.make
 
@@ -210,7 +210,8 @@ def test_a_failing_polish_leaves_what_was_reached(faithful, monkeypatch):
     assert result.log_likelihood[-1] == best
 
 
-def test_a_continued_short_run_is_one_uninterrupted_run(faithful):
+def test_a_continued_short_run_is_one_uninterrupted_run(faithful, monkeypatch):
+    monkeypatch.setattr(search.Search, "_polish", lambda self, best, max_iter: best)
     result = gm.fit(faithful, 4, n_starts=9, seed=1, tol=1e-4, max_iter=400)
     starts = {}
 
@@ -305,3 +306,28 @@ def test_a_subnormal_weight_is_next_to_none(faithful):
         )
         np.testing.assert_allclose(none.mixture.means, tiny.mixture.means, rtol=1e-2)
         assert np.isfinite(tiny.log_likelihood).all()
+
+
+def test_where_the_likeliest_short_runs_collapse_others_are_continued():
+    # Eight equal rows: without a floor the runs that find them are the likeliest, and fail.
+    rng = np.random.default_rng(2)
+    X = np.concatenate([rng.normal(size=(150, 2)), rng.normal(size=(150, 2)) + 3])
+    X = np.concatenate([X, np.repeat(rng.normal(size=(1, 2)) + 12, 8, axis=0)])
+    result = gm.fit(X, 3, reg_covar=0.0, seed=1, n_starts=30, max_iter=300)
+    failed = [report for report in result.starts if report.error]
+    assert failed
+    assert all("singular" in report.error for report in failed)
+    assert np.isfinite(result.log_likelihood[-1])
+
+
+def test_an_error_of_the_callback_is_the_callers_whatever_its_kind(faithful):
+    def callback(state):
+        raise gm.DegenerateFitError("mine")
+
+    with pytest.raises(gm.DegenerateFitError, match=r"^mine$"):
+        gm.fit(faithful, 2, n_starts=3, seed=0, callback=callback)
+
+
+def test_a_callback_must_be_callable(faithful):
+    with pytest.raises(gm.InvalidInputError, match="callback is 3"):
+        gm.fit(faithful, 2, callback=3)

@@ -95,8 +95,9 @@ def test_names_of_a_model_find_their_columns_where_there_are_names(write):
         ("a\n1\n\n2\n", r"line 3, column 1 \(a\): missing value"),
         ('a,b\n1,2\n"3,4\n', "line 3: unexpected end of data.*quotes"),
         ('a,b\n"3"x,4\n', "line 2: .*quotes"),
-        (b"a,b\n1,2\n3,\x004\n", "line 3: a NUL byte"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "line 1: a NUL byte"),
+        (b"a,b\n1,2\n3,\x004\n", "line 3: a NUL character"),
+        ("a,b\n1,\0\n".encode("utf-16"), "line 2: a NUL character.*or as UTF-16 if"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "line 1: a NUL character.*a byte-order mark"),
         ("a,a\n1,2\n", "columns 1 and 2 are both named 'a'"),
         ("", "is empty"),
         ("\n\n", "is empty"),
@@ -290,3 +291,31 @@ def test_the_fast_and_the_exact_path_agree_on_every_cell(write):
                 outcomes.append(str(error))
         assert outcomes[0] == outcomes[1], cell
         assert isinstance(outcomes[0], list) == (cells.index(cell) < 8), cell
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".npy"])
+def test_written_tables_read_back_to_the_bit(tmp_path, suffix):
+    X = np.random.default_rng(0).normal(size=(7, 2))
+    labels = np.arange(7)
+    tables.write(tmp_path / f"t{suffix}", ["a", "b", "z"], [X[:4], X[4:]], labels)
+    table = tables.read(tmp_path / f"t{suffix}")
+    np.testing.assert_array_equal(table.X, np.column_stack([X, labels]))
+    assert table.names == (None if suffix == ".npy" else ("a", "b", "z"))
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.txt", ","), ("t.TSV", "\t")])
+def test_the_suffix_chooses_the_delimiter(tmp_path, name, delimiter):
+    tables.write(tmp_path / name, ["a", "b"], [np.array([[1.5, 2.0]])])
+    assert (tmp_path / name).read_text() == f"a{delimiter}b\n1.5{delimiter}2.0\n"
+
+
+def test_no_rows_are_written_as_an_empty_array(tmp_path):
+    tables.write(tmp_path / "t.npy", ["a", "b", "z"], [], np.empty(0, int))
+    assert np.load(tmp_path / "t.npy").shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t.parquet", "t"])
+def test_other_kinds_of_files_are_not_written(tmp_path, name):
+    with pytest.raises(InvalidInputError, match=r"one of \.csv, \.tsv, \.txt, \.npy"):
+        tables.write(tmp_path / name, ["a"], [np.ones((1, 1))])
+    assert not os.listdir(tmp_path)

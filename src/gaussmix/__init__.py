@@ -12,6 +12,7 @@ from .errors import (
     GaussmixError,
     GaussmixWarning,
     InvalidInputError,
+    InvalidTypeError,
     ModelFileError,
     PrecisionWarning,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "GaussmixError",
     "GaussmixWarning",
     "InvalidInputError",
+    "InvalidTypeError",
     "Mixture",
     "ModelFileError",
     "PrecisionWarning",

@@ -176,8 +176,9 @@ class _DelimitedText:
             if "\0" in new:
                 line += (rest + new[: new.index("\0")]).count("\n")
                 raise InvalidInputError(
-                    f"{self.path}, line {line}: a NUL byte; this is not UTF-8 text. "
-                    "Save it as plain UTF-8."
+                    f"{self.path}, line {line}: a NUL character, which no number or name has. "
+                    "Files are read as UTF-8, or as UTF-16 if they begin with a byte-order mark. "
+                    "Save it as one of these."
                 )
             lines = (rest + new).split("\n")
             rest = lines.pop() if new else ""

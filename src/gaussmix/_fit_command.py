@@ -9,8 +9,8 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +73,10 @@ class Scaling(NamedTuple):
 
 
 def run(arguments: argparse.Namespace, table: Table) -> None:
-    """Fit, report, save and draw as the parsed arguments say.
+    """Fit, save, draw and report as the parsed arguments say; in this order.
+
+    Files come before the report: a stdout that fails must not cost the fit. And the report is
+    printed though a file could not be written.
 
     Raises
     ------
@@ -82,30 +85,37 @@ def run(arguments: argparse.Namespace, table: Table) -> None:
     DegenerateFitError
         If no number of components could be fitted.
     """
+    counts = _counts(arguments.components, table)
     scaling = Scaling.of(table.X) if arguments.standardise else None
     Z = table.X if scaling is None else scaling.apply(table.X)
-    _print_heading(arguments, table)
-    with _progress(_counts(arguments.components, len(Z))) as counts:
-        attempts = [_attempt(arguments, Z, count, scaling) for count in counts]
+    with suppress(OSError):  # a broken stdout keeps the text and fails again, after the saving
+        _print_heading(arguments, table)
+    with _progress(counts) as steps:
+        attempts = [_attempt(arguments, Z, count, scaling, len(counts) == 1) for count in steps]
     fitted = [attempt for attempt in attempts if attempt.result is not None]
     if not fitted:
         raise DegenerateFitError(attempts[0].notes[0])
     chosen = min(fitted, key=lambda attempt: attempt.bic)
-    _print_notes(attempts, table)
-    _print_attempts(attempts, chosen)
     mixture = chosen.result.mixture
     if scaling is not None:
         mixture = scaling.undo(mixture)
+    written = []
+    try:
+        if arguments.out:
+            persistence.save(mixture, arguments.out, feature_names=table.names)
+            written.append(f"model saved to {_report.printable(arguments.out)}")
+        if arguments.plot:
+            written.append(_draw(arguments, table, mixture, fitted, chosen))
+    finally:
+        _print_notes(attempts, table)
+        _print_attempts(attempts, chosen)
         if mixture.covariance_type != arguments.covariance:
             print("Spherical in standardised columns is diag in the data's own units: printed and")
             print("saved as diag, which counts more parameters in later BIC values.\n")
-    for line in _report.mixture_lines(mixture, table.names):
-        print(line)
-    if arguments.out:
-        persistence.save(mixture, arguments.out, feature_names=table.names)
-        print(f"\nmodel saved to {_report.printable(arguments.out)}")
-    if arguments.plot:
-        _draw(arguments, table, mixture, fitted, chosen)
+        for line in _report.mixture_lines(mixture, table.names):
+            print(line)
+        for line in written:
+            print(f"\n{line}")
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
@@ -128,13 +138,21 @@ def check_outputs(arguments: argparse.Namespace) -> None:
             raise InvalidInputError(f"{option} {path}: there is no directory {folder}. Create it.")
 
 
-def _counts(asked: tuple[int, int] | None, n_rows: int) -> range:
+def _counts(asked: Sequence[range] | None, table: Table) -> list[int]:
+    """Numbers of components to fit, upwards, each once; as many as the rows allow by default."""
+    n_rows = len(table.X)
     if asked is None:
-        return range(1, min(_DEFAULT_LARGEST, n_rows) + 1)
-    return range(asked[0], asked[1] + 1)
+        return list(range(1, min(_DEFAULT_LARGEST, n_rows) + 1))
+    largest = max(counts[-1] for counts in asked)
+    if largest > n_rows:
+        raise InvalidInputError(
+            f"-k asks for up to {largest} components, {table.source} has only {n_rows} "
+            f"row{'s' * (n_rows > 1)}. Use -k with at most {n_rows}."
+        )
+    return sorted({count for counts in asked for count in counts})
 
 
-def _progress(counts: range) -> AbstractContextManager[Iterable[int]]:
+def _progress(counts: Sequence[int]) -> AbstractContextManager[Iterable[int]]:
     if len(counts) < 2 or not _can_show_progress():
         return nullcontext(counts)
     from tqdm import tqdm
@@ -148,9 +166,12 @@ def _can_show_progress() -> bool:
 
 
 def _attempt(
-    arguments: argparse.Namespace, Z: np.ndarray, n_components: int, scaling: Scaling | None
+    arguments: argparse.Namespace,
+    Z: np.ndarray,
+    n_components: int,
+    scaling: Scaling | None,
+    single: bool,
 ) -> Attempt:
-    single = arguments.components is not None and len(set(arguments.components)) == 1
     long = Z.size * n_components > _PROGRESS_VALUES
     begin = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
@@ -186,7 +207,7 @@ def _print_heading(arguments: argparse.Namespace, table: Table) -> None:
     n_rows, n_features = table.X.shape
     names = ", ".join(_report.names_or_default(table.names, n_features)[:8])
     print(
-        f"{_report.printable(table.source)}: {n_rows} rows, "
+        f"{_report.printable(table.source)}: {n_rows} row{'s' * (n_rows > 1)}, "
         f"{n_features} column{'s' * (n_features > 1)} ({names}{', ...' * (n_features > 8)})"
     )
     print(
@@ -254,19 +275,31 @@ def _draw(
     mixture: Mixture,
     fitted: list[Attempt],
     chosen: Attempt,
-) -> None:
+) -> str:
+    """What to report of the picture, which is saved."""
     from . import plotting
+    from ._panels import shown_features
 
     count = chosen.n_components
+    names = _report.names_or_default(table.names, mixture.n_features)
+    shown = [_report.shortened(names[d]) for d in shown_features(mixture)]
+    title = (
+        f"{_report.printable(os.path.basename(table.source))}: {len(table.X)} rows, "
+        f"{count} component{'s' * (count > 1)}, {arguments.covariance} covariances, "
+        f"BIC {chosen.bic:.1f}"
+    )
+    part = ""
+    if len(shown) < len(names):
+        part = f"{len(shown)} of {len(names)} columns: {', '.join(shown)}"
+        title += f"\nshown: {part}"
     figure = plotting.plot_fit(
         mixture,
         table.X,
         n_components=[attempt.n_components for attempt in fitted],
         bic=[attempt.bic for attempt in fitted],
-        feature_names=_report.names_or_default(table.names, mixture.n_features),
-        title=f"{_report.printable(os.path.basename(table.source))}: {len(table.X)} rows, "
-        f"{count} component{'s' * (count > 1)}, {arguments.covariance} covariances, "
-        f"BIC {chosen.bic:.1f}",
+        # Between two dollars matplotlib would read a formula.
+        feature_names=[name.replace("$", r"\$") for name in names],
+        title=title.replace("$", r"\$"),
     )
     figure.savefig(arguments.plot, dpi=150)
-    print(f"\npicture saved to {_report.printable(arguments.plot)}")
+    return f"picture saved to {_report.printable(arguments.plot)}{' with ' * bool(part)}{part}"

@@ -60,7 +60,7 @@ class View:
         elif labels is not None:
             raise InvalidInputError("labels needs X, whose rows it colours. Give both.")
         self.covariances = mixture.dense_covariances()
-        self.features = _most_telling(mixture, _CORNER_FEATURES)
+        self.features = shown_features(mixture)
 
     def _set_rows(self, X: np.ndarray, labels: Any) -> None:
         kept = slice(None, None, max(1, math.ceil(len(X) / _DRAWN_ROWS)))
@@ -343,14 +343,14 @@ def legend_beside(view: View, ax: Any) -> None:
     )
 
 
-def _most_telling(mixture: Mixture, limit: int) -> list[int]:
-    """The features in which the means differ most against the spread, in their own order."""
+def shown_features(mixture: Mixture) -> list[int]:
+    """The features drawn: where the means differ most against the spread, in their own order."""
     n_features = mixture.n_features
-    if n_features <= limit:
+    if n_features <= _CORNER_FEATURES:
         return list(range(n_features))
     within = mixture.weights @ np.diagonal(mixture.dense_covariances(), axis1=1, axis2=2)
     between = mixture.weights @ (mixture.means - mixture.weights @ mixture.means) ** 2
-    return sorted(np.argsort(-between / within, kind="stable")[:limit].tolist())
+    return sorted(np.argsort(-between / within, kind="stable")[:_CORNER_FEATURES].tolist())
 
 
 def _offsets_to_labels(figure: Any) -> None:

@@ -52,7 +52,7 @@ def mixture_lines(
     shown = len(labels) if every_feature else min(len(labels), _FEATURES_SHOWN)
     deviations = mixture.standard_deviations
     columns = [
-        [_shortened(labels[d])]
+        [shortened(labels[d])]
         + [
             text
             for pair in zip(*_numbers(mixture.means[:, d], deviations[:, d]), strict=True)
@@ -92,5 +92,6 @@ def _numbers(means: np.ndarray, deviations: np.ndarray) -> tuple[list[str], list
     return [f"{v:.{digits}f}" for v in means], [f"{v:.{digits}f}" for v in deviations]
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """The name in at most 24 characters."""
     return name if len(name) <= 24 else name[:21] + "..."

@@ -157,6 +157,12 @@ def _load(name: str, level: str | None) -> Backend:
         for usable in reversed(LEVELS[: LEVELS.index(level or LEVELS[-1]) + 1]):
             module = _module(usable)
             if module is not None:
+                if level is not None and usable != level:
+                    warn(
+                        f"the kernels of level {level} are not available ({_reasons[level]}); "
+                        f"those of {usable} are used.",
+                        BackendWarning,
+                    )
                 return _backend(name, usable, module)
         raise ImportError(
             f"the compiled kernels are not available: {_reasons['base']}. Reinstall gaussmix with "

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import numpy as np
 
@@ -50,17 +51,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("interrupted")
         return 130
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it something that takes the bytes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 141
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{error.filename}: " if error.filename else _discard_stdout()
         _complain(f"error: {place}{error.strerror or error}")
     except MemoryError as error:
         _complain(f"error: not enough memory ({error or 'no details'}). Use fewer rows.")
     except GaussmixError as error:
         _complain(f"error: {error}")
     return 2
+
+
+def _discard_stdout() -> str:
+    """What to call stdout in a message if it cannot be written to, else ""."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # Python flushes stdout once more at exit; give it something that takes the bytes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "standard output: "
+    return ""
 
 
 def _complain(message: str) -> None:
@@ -88,17 +100,21 @@ def _parser() -> argparse.ArgumentParser:
     predict = _add(commands, "predict", _predict, "component of each row, or its probabilities")
     _add_model_and_data(predict)
     predict.add_argument("--proba", action="store_true", help="probabilities, not labels")
-    predict.add_argument("--out", metavar="FILE", help="CSV file to write; default: stdout")
+    _add_table_output(predict)
 
     score = _add(commands, "score", _score, "log-likelihood, BIC, AIC and ICL of data")
     _add_model_and_data(score)
 
     sample = _add(commands, "sample", _sample, "random rows from a model")
     _add_model(sample)
-    sample.add_argument("-n", type=int, default=1000, help="number of rows (default: 1000)")
-    sample.add_argument("--seed", type=int, help="for the same rows again")
+    sample.add_argument(
+        "-n", type=_integer(0), default=1000, metavar="N", help="number of rows (default: 1000)"
+    )
+    sample.add_argument(
+        "--seed", type=_integer(0), metavar="S", help="for the same rows again; default: others"
+    )
     sample.add_argument("--labels", action="store_true", help="also the component of each row")
-    sample.add_argument("--out", metavar="FILE", help="CSV file to write; default: stdout")
+    _add_table_output(sample)
 
     info = _add(commands, "info", _info, "what a model file holds")
     _add_model(info)
@@ -124,9 +140,10 @@ def _add_fit(commands) -> None:
     fit.add_argument(
         "-k",
         dest="components",
-        metavar="K|A:B",
-        type=_count_or_range,
-        help="components, or a range of which BIC chooses one (default: 1:9)",
+        metavar="K|A:B|K,K",
+        type=_counts,
+        help="components, or a range or list of which BIC chooses one "
+        "(default: 1:9, or up to the number of rows)",
     )
     fit.add_argument(
         "--covariance",
@@ -134,25 +151,48 @@ def _add_fit(commands) -> None:
         default="full",
         help="form of the covariance matrices (default: full)",
     )
-    fit.add_argument("--starts", metavar="N", type=int, default=10, help="default: 10")
-    fit.add_argument("--seed", metavar="S", type=int, default=0, help="default: 0")
+    fit.add_argument(
+        "--starts",
+        metavar="N",
+        type=_integer(1),
+        default=10,
+        help="starts for each K, of which the highest likelihood wins (default: 10)",
+    )
+    fit.add_argument(
+        "--seed", metavar="S", type=_integer(0), default=0, help="of the starts (default: 0)"
+    )
     fit.add_argument(
         "--standardise",
         action="store_true",
         help="fit on columns of mean 0 and variance 1; report in the data's own units",
     )
-    fit.add_argument("--plot", metavar="FILE", help="picture to draw (.png, .pdf, .svg)")
+    fit.add_argument("--plot", metavar="FILE", help="picture to draw (.png, .pdf, .svg, ...)")
     fit.add_argument("--out", metavar="MODEL", help="model file to save (.npz)")
     advanced = fit.add_argument_group("advanced")
-    advanced.add_argument("--threads", metavar="N", type=int, help="default: all there are")
+    _add_threads(advanced)
     advanced.add_argument(
-        "--tol", type=float, default=1e-5, help="change of the mean log-likelihood (default: 1e-5)"
+        "--tol",
+        metavar="T",
+        type=_not_negative,
+        default=1e-5,
+        help="change of the mean log-likelihood, in nats, below which a start ends; the best of "
+        "several goes on to a thousandth of it (default: 1e-5)",
     )
-    advanced.add_argument("--max-iter", type=int, default=1000, help="default: 1000")
     advanced.add_argument(
-        "--reg-covar", type=float, default=1e-6, help="floor of the variances, relative to those "
-        "of the data (default: 1e-6)"
-    )  # fmt: skip
+        "--max-iter",
+        metavar="N",
+        type=_integer(0),
+        default=1000,
+        help="most iterations of a start; the best of several may take as many again "
+        "(default: 1000)",
+    )
+    advanced.add_argument(
+        "--reg-covar",
+        metavar="R",
+        type=_not_negative,
+        default=1e-6,
+        help="floor of the variances, relative to those of the data (default: 1e-6)",
+    )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -174,23 +214,79 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_data(parser)
-    parser.add_argument("--threads", metavar="N", type=int, help="default: all there are")
+    _add_threads(parser)
 
 
-def _count_or_range(text: str) -> tuple[int, int]:
-    first, colon, last = text.partition(":")
+def _add_threads(parser) -> None:
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=_integer(1),
+        help="default: GAUSSMIX_NUM_THREADS, OMP_NUM_THREADS, or all CPUs there are",
+    )
+
+
+def _add_table_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=_table_name,
+        help=f"file to write ({', '.join(tables.WRITABLE)}); default: CSV to stdout",
+    )
+
+
+def _counts(text: str) -> list[range]:
+    """Numbers of components as ranges, not yet spelt out: the data say how far they may go."""
+    ranges = []
+    for part in text.split(","):
+        first, colon, last = part.partition(":")
+        try:
+            low = int(first)
+            high = int(last) if colon else low
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is neither a number of components nor a range such as 1:9 nor a list "
+                "such as 1,2,5"
+            ) from None
+        if not 1 <= low <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: components start at 1, and a range goes upwards"
+            )
+        ranges.append(range(low, high + 1))
+    return ranges
+
+
+def _integer(low: int) -> Callable[[str], int]:
+    """A type for argparse: integers from `low` up."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {low}")
+        return value
+
+    return parse
+
+
+def _not_negative(text: str) -> float:
     try:
-        low = int(first)
-        high = int(last) if colon else low
+        value = float(text)
     except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number of at least 0")
+    return value
+
+
+def _table_name(text: str) -> str:
+    if os.path.splitext(text)[1].lower() not in tables.WRITABLE:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a number of components nor a range such as 1:9"
-        ) from None
-    if not 1 <= low <= high:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: components start at 1, and a range goes upwards"
+            f"{text} does not end in one of {', '.join(tables.WRITABLE)}"
         )
-    return low, high
+    return text
 
 
 def _names(text: str) -> list[str]:
@@ -317,25 +413,10 @@ def _write_rows(
     blocks: Iterator[np.ndarray],
     labels: np.ndarray | None = None,
 ) -> None:
-    """Nothing; writes CSV whose numbers read back to the same bits."""
+    """Nothing; writes a file of the kind that its name says, or CSV to stdout."""
     if path is not None:
-        with open(path, "w", encoding="utf-8", newline="") as stream:
-            _write_rows_to(stream, header, blocks, labels)
+        tables.write(path, header, blocks, labels)
     elif sys.stdout is None:
         raise InvalidInputError("standard output is closed. Name a file with --out.")
     else:
-        _write_rows_to(sys.stdout, header, blocks, labels)
-
-
-def _write_rows_to(
-    stream: TextIO, header: Sequence[str], blocks: Iterator[np.ndarray], labels: np.ndarray | None
-) -> None:
-    csv.writer(stream, lineterminator="\n").writerow(header)
-    done = 0
-    for block in blocks:
-        rows = block.reshape(len(block), -1).tolist()
-        if labels is not None:
-            for row, label in zip(rows, labels[done : done + len(rows)].tolist(), strict=True):
-                row.append(label)
-        done += len(rows)
-        stream.writelines(",".join(map(repr, row)) + "\n" for row in rows)
+        tables.write_text(sys.stdout, header, blocks, labels)

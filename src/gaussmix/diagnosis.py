@@ -15,7 +15,8 @@ from .statistics import SufficientStatistics
 
 TINY = float(np.finfo(float).tiny)
 HUGE = float(np.finfo(float).max)
-NAMED = 5  # columns that one message names
+NAMED = 5  # columns or components that one message names
+DISTINCT_CHUNK = 1 << 16  # rows sorted at once to count distinct ones
 FEW_DIGITS = 1e4  # spreads of fewer units in the last place than this draw a PrecisionWarning
 
 
@@ -63,16 +64,18 @@ def check_columns(X: np.ndarray, summary: Summary, reg_covar: float) -> list[Rep
     constant = np.flatnonzero(summary.constant).tolist()
     repairs = []
     if constant:
-        values = ", ".join(
+        values = [
             f"column {feature} of X is constant ({summary.mean[feature]:.6g})"
-            for feature in constant[:NAMED]
+            for feature in constant
+        ]
+        tail = (
+            f"; the variance is the floor that reg_covar={reg_covar:g} sets. Drop constant columns."
         )
-        message = (
-            f"{values}{_more(constant)}; the variance is the floor that reg_covar={reg_covar:g} "
-            "sets. Drop constant columns."
-        )
-        repairs = [Repair("constant", None, feature, 0, message) for feature in constant]
-        warn(message, DegenerateComponentWarning)
+        repairs = [
+            Repair("constant", None, feature, 0, value + tail)
+            for feature, value in zip(constant, values, strict=True)
+        ]
+        warn(", ".join(values[:NAMED]) + _more(constant) + tail, DegenerateComponentWarning)
     ulp = EPS * np.abs(summary.mean)
     coarse = np.flatnonzero(~summary.constant & (summary.scale < FEW_DIGITS * ulp)).tolist()
     if coarse:
@@ -94,6 +97,11 @@ def check_columns(X: np.ndarray, summary: Summary, reg_covar: float) -> list[Rep
             DegenerateComponentWarning,
         )
     return repairs
+
+
+def _named(components: list[int]) -> str:
+    noun = "component" if len(components) == 1 else "components"
+    return f"{noun} {', '.join(map(str, components[:NAMED]))}{_more(components)}"
 
 
 def _more(features: list[int]) -> str:
@@ -132,7 +140,7 @@ def report(
     repairs += _empty(run, X, sample_weight)
     told = {repair.component for repair in repairs}
     alone = [k for k in run.floored if k not in told and summary.n_rows != n_components]
-    if alone:
+    if alone and floor.relative < 1.0:  # else `check_columns` has said why
         repairs += _floored(run, alone, summary, floor, sample_weight, X)
     for message in dict.fromkeys(repair.message for repair in repairs):
         warn(message, DegenerateComponentWarning)
@@ -145,17 +153,16 @@ def _empty(run: Run, X: np.ndarray, sample_weight: np.ndarray | None) -> list[Re
     n_components = run.mixture.n_components
     rows = X if sample_weight is None else X[sample_weight > 0.0]
     distinct = distinct_rows(rows, n_components)
-    names = ", ".join(str(k) for k in run.empty)
-    noun = "component" if len(run.empty) == 1 else "components"
+    named = _named(list(run.empty))
     if distinct < n_components:
         cause = (
             f"{distinct} distinct {'row' if distinct == 1 else 'rows'} for {n_components} "
-            f"components: {noun} {names} empty. Use fewer components."
+            f"components: {named} empty. Use fewer components."
         )
     else:
         cause = (
-            f"{noun} {names} empty: no row is near. It keeps its mean and covariance with weight "
-            "0; use another start."
+            f"{named} empty: no row, or none of a weight that counts beside the others, is near. "
+            "Mean and covariance are kept, with weight 0; use another start."
         )
     return [Repair("empty", k, None, iteration, cause) for k, iteration in run.empty.items()]
 
@@ -172,7 +179,7 @@ def _floored(
     n_features = run.mixture.n_features
     varying = int(np.count_nonzero(~summary.constant))
     tied = run.mixture.covariance_type == "tied"
-    noun = "the shared covariance" if tied else f"components {', '.join(map(str, components))}"
+    noun = "the shared covariance" if tied else _named(components)
     iteration = min(run.floored[k] for k in components)
     repairs = []
     correlated = run.mixture.covariance_type in ("full", "tied")
@@ -190,16 +197,16 @@ def _floored(
         )
         repairs.append(Repair("rank", None, None, iteration, message))
     elif varying == n_features or _collapsed(run, components, summary, floor):
-        for k in components:
-            which = noun if tied else f"component {k}"
-            message = (
-                f"{which} collapsed to the floor reg_covar={floor.relative:g} (mass "
-                f"{run.statistics.mass[k]:.3g}). Use fewer components, a simpler covariance_type "
-                "or a larger reg_covar."
-            )
-            repairs.append(Repair("floor", None if tied else k, None, run.floored[k], message))
-            if tied:
-                break
+        mass = ", ".join(f"{run.statistics.mass[k]:.3g}" for k in components[:NAMED])
+        message = (
+            f"{noun} collapsed to the floor reg_covar={floor.relative:g}"
+            + ("" if tied else f" (mass {mass}{_more(components)})")
+            + ". Use fewer components, a simpler covariance_type or a larger reg_covar."
+        )
+        repairs += [
+            Repair("floor", None if tied else k, None, run.floored[k], message)
+            for k in (components[:1] if tied else components)
+        ]
     return repairs
 
 
@@ -220,13 +227,13 @@ def _rank(X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary) -> 
 
 
 def distinct_rows(X: np.ndarray, limit: int) -> int:
-    """Number of distinct rows of X, counted up to `limit`; O(N D limit)."""
-    remaining = X
-    count = 0
-    while len(remaining) and count < limit:
-        count += 1
-        remaining = remaining[(remaining != remaining[0]).any(axis=1)]
-    return count
+    """Number of distinct rows of X, counted up to `limit`; O(N D log N), in chunks."""
+    found = X[:0]
+    for begin in range(0, len(X), DISTINCT_CHUNK):
+        found = np.unique(np.concatenate([found, X[begin : begin + DISTINCT_CHUNK]]), axis=0)
+        if len(found) >= limit:
+            return limit
+    return len(found)
 
 
 def _moments(expectation: Expectation, centre: np.ndarray) -> SufficientStatistics:

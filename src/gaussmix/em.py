@@ -91,7 +91,7 @@ class StartReport:
     error: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """A fitted mixture and how it was found.
 
@@ -181,13 +181,14 @@ def rounding_bound(mixture: Mixture, statistics: SufficientStatistics, floor: Fl
     """How far the total log-likelihood may fall from one iteration to the next by rounding.
 
     Squared distances have a relative error of about eps times the condition number of the
-    scaled covariance, at most D / floor, and they average D per row; a mean of magnitude m is
-    held to eps m, which costs (eps m / sd)^2 / 2 per row; and the sum itself has eps.
+    scaled covariance, at most D |P s|^2 (Frobenius), and they average D per row; a mean of
+    magnitude m is held to eps m, which costs (eps m / sd)^2 / 2 per row; and the sum has eps.
     """
     n_features = mixture.n_features
-    relative = max(floor.relative, 1e-12)
-    distance = 8.0 * EPS * n_features / relative
-    position = float(((EPS * np.abs(mixture.means)) / floor.scale).max() ** 2) / relative
+    factors = mixture.kernel_parameters.factors * floor.scale
+    sharpest = float(np.square(factors).sum(axis=-1).max())  # 1 / the smallest eigenvalue, or more
+    distance = 8.0 * EPS * n_features * n_features * sharpest
+    position = float(((EPS * np.abs(mixture.means)) / floor.scale).max() ** 2) * sharpest
     total = abs(statistics.log_likelihood) + abs(statistics.classification)
     bound = statistics.weight * n_features * (distance + position) + 64.0 * EPS * total
     return bound + float(np.finfo(float).tiny)
@@ -222,7 +223,6 @@ def run_em(
     objective = [getattr(statistics, rule.objective)]
     last = objective[0] if previous_objective is None else previous_objective
     change = np.inf if previous_objective is None else (objective[0] - last) / statistics.weight
-    bound = rounding_bound(start, statistics, floor)
     floored: dict[int, int] = {}
     empty: dict[int, int] = {}
     stop_reason, n_iter = "max_iter", 0
@@ -234,9 +234,10 @@ def run_em(
             raise DegenerateFitError(f"iteration {n_iter}: {error}") from None
         updated = finite(expectation(step.mixture.kernel_parameters, rule), n_iter)
         value = getattr(updated, rule.objective)
-        if value < objective[-1] - bound:
+        fall = objective[-1] - value
+        if fall > 0.0 and fall > (bound := rounding_bound(mixture, statistics, floor)):
             warn(
-                f"the log-likelihood fell by {objective[-1] - value:.3g} nats in iteration "
+                f"the log-likelihood fell by {fall:.3g} nats in iteration "
                 f"{n_iter}, more than rounding explains ({bound:.3g}); the mixture before it is "
                 "kept. Subtract large offsets from X, or raise reg_covar.",
                 PrecisionWarning,

@@ -12,7 +12,7 @@ from .covariance import Floor, family
 from .em import FitResult, IterationState
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
-from .mixture import Mixture
+from .mixture import Mixture, frozen
 from .search import FitOptions, Search, Start
 from .start import KINDS, StartMaker
 
@@ -49,16 +49,17 @@ def fit(
         responsibilities (N, K), or whole mixtures. Starts that give only centres take weights
         and covariances from the cells around them.
     n_starts : int
-        With more than one, `start` is run to the end, and so are the best quarter of
+        With more than one, `start` is run to the end, and so are the best third of
         ``n_starts - 1`` others after short runs of 5 iterations: by turns k-means++ seeds in
         the metric of the whole data, good where clusters are apart, and random rows with the
-        covariance of all data, good where they overlap. The highest log-likelihood wins and
-        is continued at a thousandth of `tol`, for at most `max_iter` more iterations. To tell
-        optima apart that are close, e.g. for criteria, lower `tol` itself.
+        covariance of all data, good where they overlap. The three best are then continued at a
+        thousandth of `tol`, for no more iterations than all runs took, or than take a moment,
+        and the highest log-likelihood wins. Their iterations count in `n_iter`. To tell optima
+        apart that are close, e.g. for criteria, lower `tol` itself.
     tol : float, >= 0
         Change of the mean log-likelihood per unit weight, in nats, below which to stop.
         scikit-learn's rule: one more iteration follows the one whose change is below.
-        0 stops when nothing changes.
+        0 runs until no bit changes, or to `max_iter`.
     max_iter : int, >= 0
         0 returns the initial mixture.
     reg_covar : float, >= 0
@@ -152,6 +153,10 @@ def run(
     """
     began = time.perf_counter()
     options = _checked(options)
+    if callback is not None and not callable(callback):
+        raise InvalidInputError(
+            f"callback is {_validate.shown(callback)}; pass a function or None."
+        )
     X = _validate.data(X, allow_1d=True)
     weight = _validate.sample_weight(sample_weight, len(X))
     rng = _validate.seed(seed)
@@ -172,7 +177,7 @@ def run(
     total = time.perf_counter() - began
     return FitResult(
         mixture=best.mixture,
-        log_likelihood=np.array(best.objective),
+        log_likelihood=frozen(np.array(best.objective)),
         n_iter=best.n_iter,
         converged=best.converged,
         stop_reason=best.stop_reason,

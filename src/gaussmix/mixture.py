@@ -102,8 +102,7 @@ class Mixture:
             "covariances": covariances,
             "precision_factors": factors,
         }
-        for array in values.values():
-            array.setflags(write=False)
+        values = {name: frozen(array) for name, array in values.items()}
         # The kernels know diagonals as (K, D); a spherical family has one number for a row.
         kernel_factors = factors
         if chosen.factor_kind == contract.FACTOR_DIAG and factors.ndim == 1:
@@ -304,6 +303,12 @@ class Mixture:
         else:
             out = np.empty((len(X), self.n_components))
         return evaluate(X, self.kernel_parameters, want, out, n_threads)
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """A read-only view that cannot be made writeable."""
+    array.setflags(write=False)
+    return array.view()
 
 
 def _check_weights(weights: np.ndarray, n_components: int) -> np.ndarray:

@@ -12,12 +12,16 @@ import numpy as np
 from .covariance import Floor
 from .em import IterationState, Run, StartReport, maximiser, run_em
 from .errors import DegenerateFitError
+from .expectation import row_flops
 from .mixture import Mixture
 from .start import KINDS, StartMaker
 
 SHORT_ITERATIONS = 5
-CONTINUED_SHARE = 4  # one in so many short runs is continued
-POLISH = 1e-3  # the best of several runs is continued with this much of tol
+CONTINUED_SHARE = 3  # one in so many short runs is continued
+N_POLISHED = 3  # as many of the best runs are continued at a finer tolerance:
+POLISH = 1e-3  # this much of tol
+POLISH_FLOPS = 1 << 31  # where this is little (0.2 s), beyond the work of all runs so far
+ITERATION_FLOPS = 1 << 20  # what an iteration costs without any rows, about 0.1 ms
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Start(NamedTuple):
 
     kind: str
     make: Callable[[], Mixture]
+
+
+class _CallbackError(Exception):
+    """Carries a user's DegenerateFitError past what catches those of starts."""
 
 
 class _Attempt(NamedTuple):
@@ -69,6 +77,14 @@ class Search:
         self, starts: list[Start], rng: np.random.Generator
     ) -> tuple[Run, list[StartReport]]:
         """The run of highest log-likelihood, and a report of every start."""
+        try:
+            return self._best_of(starts, rng)
+        except _CallbackError as error:
+            raise error.__cause__ from None
+
+    def _best_of(
+        self, starts: list[Start], rng: np.random.Generator
+    ) -> tuple[Run, list[StartReport]]:
         max_iter = self.options.max_iter
         n_short = self.options.n_starts - len(starts)
         if self.options.n_components == 1:
@@ -88,14 +104,29 @@ class Search:
         if n_short > 0 and not self.stopped:
             finished += self._portfolio(n_short, max_iter, reports, rng)
         if not finished:
-            errors = "; ".join(f"{report.kind}: {report.error}" for report in reports)
+            errors = "; ".join(dict.fromkeys(f"{r.kind}: {r.error}" for r in reports))
             raise DegenerateFitError(
                 str(reports[0].error) if len(reports) == 1 else f"every start failed ({errors})"
             )
-        best = max(finished, key=_reached)
-        if n_short > 0 and best.run.stop_reason == "tol" and not self.stopped:
-            best = self._polish(best, max_iter)
-        return best.run, reports
+        if n_short > 0:
+            self._polish_best(finished, reports)
+        return max(finished, key=_reached).run, reports
+
+    def _polish_best(self, finished: list[_Attempt], reports: list[StartReport]) -> None:
+        """Continue the best runs at a finer tolerance, for no more work than was done already.
+
+        At `tol` runs that lead to different optima may differ by less than what is left to gain.
+        """
+        finished.sort(key=_reached, reverse=True)
+        X = self.maker.X
+        flops = ITERATION_FLOPS + len(X) * row_flops(self.options.n_components, X.shape[1])
+        spent = sum(report.n_iter for report in reports)
+        budget = max(spent // N_POLISHED, POLISH_FLOPS // flops)
+        for i, attempt in enumerate(finished[:N_POLISHED]):
+            if attempt.run.stop_reason == "tol" and not self.stopped:
+                finished[i] = self._polish(attempt, budget)
+                kind = reports[attempt.number].kind
+                reports[attempt.number] = _report(kind, finished[i].run)
 
     def _portfolio(
         self, n_short: int, max_iter: int, reports: list[StartReport], rng: np.random.Generator
@@ -115,7 +146,10 @@ class Search:
                 return shorts
         shorts.sort(key=_reached, reverse=True)
         finished: list[_Attempt] = []
-        for short in shorts[: -(-n_short // CONTINUED_SHARE)]:
+        n_continued = -(-n_short // CONTINUED_SHARE)
+        for short in shorts:
+            if len(finished) == n_continued:
+                break
             kind = reports[short.number].kind
             try:
                 attempt = self._continue(short, max_iter)
@@ -155,7 +189,7 @@ class Search:
         return _Attempt(short.number, _joined(run, rest))
 
     def _polish(self, best: _Attempt, max_iter: int) -> _Attempt:
-        """The best run, continued at a finer tolerance; it stays converged."""
+        """A run continued at a finer tolerance; it stays converged."""
         run, tol = best.run, POLISH * self.options.tol
         try:
             rest = self._run(run.mixture, max_iter, tol, best.number, run.n_iter, run.objective[-2])
@@ -179,7 +213,10 @@ class Search:
 
         def observe(state: IterationState) -> bool:
             told = replace(state, iteration=state.iteration + done, start=number)
-            self.stopped = bool(self.callback(told))
+            try:
+                self.stopped = bool(self.callback(told))
+            except DegenerateFitError as error:
+                raise _CallbackError from error  # the user's own: no start has failed
             return self.stopped
 
         began = time.perf_counter()

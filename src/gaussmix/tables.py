@@ -1,7 +1,11 @@
-"""Data files for the command line: .csv, .tsv, .npy, .npz and .parquet as rows of numbers."""
+"""Data files for the command line: rows of numbers, read and written.
+
+Read are .csv, .tsv, .npy, .npz and .parquet; written .csv, .tsv, .txt and .npy.
+"""
 
 from __future__ import annotations
 
+import csv
 import errno
 import math
 import os
@@ -9,8 +13,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
-from typing import IO, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import IO, NamedTuple, TextIO
 
 import numpy as np
 
@@ -20,6 +24,7 @@ from ._npy import read_header
 from .errors import InvalidInputError
 
 SUFFIXES = (".csv", ".tsv", ".npy", ".npz", ".parquet")
+WRITABLE = (".csv", ".tsv", ".txt", ".npy")
 # A compressed array may honestly be all zeros, but beyond this it is a bomb or a mistake.
 _INFLATED_CAP = 1 << 30
 _INFLATED_RATIO = 100
@@ -122,6 +127,68 @@ def choose(
     """Columns of a table already in memory, and their names; chosen as by `read`."""
     chosen = _delimited.select(source, X.shape[1], names, _delimited.Wanted(columns))
     return X[:, chosen.positions], chosen.names
+
+
+def write(
+    path: str | os.PathLike,
+    header: Sequence[str],
+    blocks: Iterable[np.ndarray],
+    labels: np.ndarray | None = None,
+) -> None:
+    """Nothing; writes rows of numbers to a file, to the same bits when read back.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Ends in .csv or .txt (commas), .tsv (tabs) or .npy. An existing file is replaced.
+    header : sequence of str
+        Names of the columns; .npy has no place for them.
+    blocks : iterable of ndarray, each (n,) or (n, D)
+        The rows in order. For .npy all are held in memory at once.
+    labels : ndarray (N,), optional
+        A last column of integers. In an .npy file it takes the type of the others.
+
+    Raises
+    ------
+    InvalidInputError
+        If the name ends in anything else. Nothing has been written then.
+    OSError
+        If the file cannot be written.
+    """
+    path = os.fspath(path)
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in WRITABLE:
+        raise InvalidInputError(
+            f"{path} does not end in one of {', '.join(WRITABLE)}. Choose another name."
+        )
+    if suffix == ".npy":
+        values = np.concatenate(list(blocks) or [np.empty((0, len(header) - (labels is not None)))])
+        if labels is not None:
+            values = np.column_stack([values, labels.astype(values.dtype)])
+        with open(path, "wb") as stream:  # numpy.save itself would make x.NPY into x.NPY.npy
+            np.save(stream, values)
+        return
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        write_text(stream, header, blocks, labels, "\t" if suffix == ".tsv" else ",")
+
+
+def write_text(
+    stream: TextIO,
+    header: Sequence[str],
+    blocks: Iterable[np.ndarray],
+    labels: np.ndarray | None = None,
+    delimiter: str = ",",
+) -> None:
+    """Nothing; writes rows as `write` does, as delimited text into an open stream."""
+    csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerow(header)
+    done = 0
+    for block in blocks:
+        rows = block.reshape(len(block), -1).tolist()
+        if labels is not None:
+            for row, label in zip(rows, labels[done : done + len(rows)].tolist(), strict=True):
+                row.append(label)
+        done += len(rows)
+        stream.writelines(delimiter.join(map(repr, row)) + "\n" for row in rows)
 
 
 def _read_npy(stream: IO[bytes], path: str, size: int, key: None) -> np.ndarray:
