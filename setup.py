@@ -224,8 +224,6 @@ class BuildKernels(build_ext):
                 "flags": [],
                 "reason": "",
             }
-        # cythonize copies the headers there, and the compiler would prefer an old copy.
-        shutil.rmtree(os.path.join(self.build_temp, "cython"), ignore_errors=True)
         reason = self.prepare()
         built = []
         for extension in self.extensions:
