@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import platform
 from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -92,6 +91,8 @@ def announce() -> None:
 
 def config() -> dict:
     """What was built and what is live, as a dictionary; `show_config` prints it."""
+    import platform  # of no use to the import of gaussmix, which it would slow down
+
     from . import __version__
 
     live = active()
