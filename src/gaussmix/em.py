@@ -261,9 +261,9 @@ def run_em(
         if unchanged:
             stop_reason = "no change"
             break
-    converged = stop_reason in ("tol", "no change")
-    if mixture.n_components == 1 and stop_reason == "max_iter" and n_iter:
-        stop_reason, converged = "closed form", True
+    if mixture.n_components == 1 and stop_reason in ("max_iter", "no change") and n_iter:
+        stop_reason = "closed form"
+    converged = stop_reason in ("tol", "no change", "closed form")
     return Run(mixture, statistics, objective, n_iter, converged, stop_reason, floored, empty)
 
 
