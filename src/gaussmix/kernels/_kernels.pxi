@@ -7,6 +7,10 @@ cdef extern from "_vector.h" nogil:
 
 cdef extern from "_pack_tiles.h" nogil:
     double absolute_sum(const double *x, Py_ssize_t n)
+    void pack_rows(const char *rows, Py_ssize_t row_step, Py_ssize_t n_features, Py_ssize_t item,
+                   double *tile)
+    void turn_tiles(const double *tiles, Py_ssize_t n_tiles, Py_ssize_t n_features,
+                    Py_ssize_t padded, double *rows)
 
 cdef extern from "_density_tiles.h" nogil:
     void density_full(const double *x, Py_ssize_t x_step, Py_ssize_t n_tiles, const double *mean,
@@ -37,10 +41,21 @@ cdef extern from "_rule_tiles.h" nogil:
     void distance_tile(double *joint, Py_ssize_t n_values)
 
 cdef extern from "_moments_tiles.h" nogil:
-    const int FEW, COLUMN_STEP, PRODUCT_ROWS, PRODUCT_VECTORS
+    const int FEW, BAND, COLUMN_STEP, PRODUCT_ROWS, PRODUCT_VECTORS
     void moments_few_features(const double *x, const double *weight, Py_ssize_t weight_step,
                               Py_ssize_t tiles, const double *mean, Py_ssize_t n_features,
                               int full, int guarded, double *mass, double *first, double *second)
+    ctypedef struct Place:
+        pass
+    Py_ssize_t used_vectors(const double *weight, Py_ssize_t weight_step, Py_ssize_t n_features,
+                            Py_ssize_t tiles, Place *places, Py_ssize_t *n_rows)
+    double sum_used(const double *weight, const Place *places, Py_ssize_t n)
+    void square_vectors(const double *x, Py_ssize_t n_features, const double *weight,
+                        const Place *places, Py_ssize_t n_places, const double *mean,
+                        double *first, double *second)
+    void multiply_vectors(const double *x, Py_ssize_t n_features, const double *weight,
+                          const Place *places, Py_ssize_t n_places, const double *mean,
+                          double *scaled, Py_ssize_t run, double *first, double *second)
     Py_ssize_t gather_rows(const double *weight, Py_ssize_t weight_step, Py_ssize_t tiles,
                            int32_t *rows, double *gathered)
     double sum_gathered(const double *gathered, Py_ssize_t n)

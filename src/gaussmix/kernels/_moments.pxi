@@ -9,8 +9,19 @@ cdef struct MomentScratch:
     Py_ssize_t panel  # of left and right: doubles from one panel of LANES columns to the next
     double *left  # factors of the second moments, (rows, padded) in panels
     double *right  # pooled only
+    double *scaled  # where lanes are rows: BAND features, each a run of doubles
+    Py_ssize_t run
+    Place *places  # block / LANES
     double *gap  # pooled only: block * padded
     int32_t *labels  # pooled only: block
+
+
+# Vectors of rows as they lie, or gathered rows: the former where at least a third of their rows has
+# a share, and more than a few dozen, which pay for the sums across lanes. Sapphire Rapids, full,
+# ms per pass at a third, a half and nearly all: d8k16, overlapping 26 39 38, d16k32 63 71 84,
+# d32k16 104 102 115; well separated 28 28 37, 51 47 49, 62 61 62.
+cdef Py_ssize_t DENSE_ROWS = 3
+cdef Py_ssize_t DENSE_COST = 64
 
 
 cdef void moments_block(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
@@ -19,13 +30,12 @@ cdef void moments_block(const Model *model, int layout, const double *tiles, Py_
     """Add a block to an accumulator; `joint` holds weight * responsibility."""
     cdef Py_ssize_t n_features = model.n_features, padded = model.padded
     if layout == LAYOUT_POOLED:
-        turn_block(tiles, n_tiles, LANES * WIDE, n_features, padded, scratch.rows)
+        turn_tiles(tiles, n_tiles, n_features, padded, scratch.rows)
         pooled_moments(model, n_tiles, weight, joint, scratch, sums)
     elif n_features <= FEW:
         few_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
     else:
-        turn_block(tiles, n_tiles, LANES * WIDE, n_features, padded, scratch.rows)
-        column_moments(model, layout, n_tiles, joint, scratch, sums)
+        many_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
 
 
 cdef void few_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
@@ -49,37 +59,83 @@ cdef void few_moments(const Model *model, int layout, const double *tiles, Py_ss
                 sums.second[k] += second[d]
 
 
-cdef void column_moments(const Model *model, int layout, Py_ssize_t n_tiles, const double *joint,
-                         MomentScratch *scratch, Sums *sums) noexcept nogil:
-    """More features: the rows a component takes part in are gathered, lanes are features."""
-    cdef Py_ssize_t n_features = model.n_features, padded = model.padded, k, d, n
-    cdef Py_ssize_t step = model.n_components * LANES * WIDE
-    cdef const double *mean
+cdef void many_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
+                       const double *joint, int huge, MomentScratch *scratch,
+                       Sums *sums) noexcept nogil:
+    """More features: a component with a share in most rows takes vectors of rows as they lie.
+
+    Of another, the rows are gathered and the lanes are features: a row without a share costs
+    nothing, and no sum runs across lanes.
+    """
+    cdef Py_ssize_t k, n_used, n_rows, step = model.n_components * LANES * WIDE
+    cdef const double *weight
+    cdef bint turned = False
     for k in range(model.n_components):
-        n = gather_rows(joint + k * LANES * WIDE, step, n_tiles, scratch.gathered,
-                        scratch.weights)
-        if n == 0:
+        weight = joint + k * LANES * WIDE
+        n_used = used_vectors(weight, step, model.n_features, n_tiles, scratch.places, &n_rows)
+        if n_rows == 0:
             continue
-        mean = model.padded_means + k * padded
-        sums.mass[k] += sum_gathered(scratch.weights, n)
-        if layout == LAYOUT_FULL:
-            n += n % 2  # the row more has weight 0
-            root_gathered(scratch.weights, n)
-            scale_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
-                       scratch.left, scratch.panel, scratch.column_first)
-            add_product(scratch.left, scratch.left, scratch.panel, n, n_features,
-                        sums.second + k * n_features * n_features)
-        else:
-            square_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
-                        scratch.column_first, scratch.column_second)
-            if layout == LAYOUT_DIAG:
-                for d in range(n_features):
-                    sums.second[k * n_features + d] += scratch.column_second[d]
-            else:
-                for d in range(n_features):
-                    sums.second[k] += scratch.column_second[d]
+        # Beyond 1e150, x - mean of a row without a share may be infinite.
+        if not huge and DENSE_ROWS * n_rows >= LANES * n_used + DENSE_COST:
+            vector_moments(model, layout, k, tiles, weight, n_used, scratch, sums)
+            continue
+        if not turned:
+            turn_tiles(tiles, n_tiles, model.n_features, model.padded, scratch.rows)
+            turned = True
+        column_moments(model, layout, k, n_tiles, weight, step, scratch, sums)
+
+
+cdef void vector_moments(const Model *model, int layout, Py_ssize_t k, const double *tiles,
+                         const double *weight, Py_ssize_t n_used,
+                         MomentScratch *scratch, Sums *sums) noexcept nogil:
+    """Component k from the used vectors of rows; `weight` is its first tile's."""
+    cdef Py_ssize_t n_features = model.n_features, d
+    cdef const double *mean = model.means + k * n_features
+    cdef double *first = sums.first + k * n_features
+    cdef double *second = scratch.column_second
+    sums.mass[k] += sum_used(weight, scratch.places, n_used)
+    if layout == LAYOUT_FULL:
+        multiply_vectors(tiles, n_features, weight, scratch.places, n_used, mean,
+                         scratch.scaled, scratch.run, first,
+                         sums.second + k * n_features * n_features)
+        return
+    if layout == LAYOUT_DIAG:
+        second = sums.second + k * n_features
+    else:
         for d in range(n_features):
-            sums.first[k * n_features + d] += scratch.column_first[d]
+            second[d] = 0.0
+    square_vectors(tiles, n_features, weight, scratch.places, n_used, mean, first, second)
+    if layout == LAYOUT_SPHERICAL:
+        for d in range(n_features):
+            sums.second[k] += second[d]
+
+
+cdef void column_moments(const Model *model, int layout, Py_ssize_t k, Py_ssize_t n_tiles,
+                         const double *weight, Py_ssize_t step, MomentScratch *scratch,
+                         Sums *sums) noexcept nogil:
+    """Component k from gathered rows, which stand in scratch.rows."""
+    cdef Py_ssize_t n_features = model.n_features, padded = model.padded, d
+    cdef Py_ssize_t n = gather_rows(weight, step, n_tiles, scratch.gathered, scratch.weights)
+    cdef const double *mean = model.padded_means + k * padded
+    sums.mass[k] += sum_gathered(scratch.weights, n)
+    if layout == LAYOUT_FULL:
+        n += n % 2  # the row more has weight 0
+        root_gathered(scratch.weights, n)
+        scale_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
+                   scratch.left, scratch.panel, scratch.column_first)
+        add_product(scratch.left, scratch.left, scratch.panel, n, n_features,
+                    sums.second + k * n_features * n_features)
+    else:
+        square_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
+                    scratch.column_first, scratch.column_second)
+        if layout == LAYOUT_DIAG:
+            for d in range(n_features):
+                sums.second[k * n_features + d] += scratch.column_second[d]
+        else:
+            for d in range(n_features):
+                sums.second[k] += scratch.column_second[d]
+    for d in range(n_features):
+        sums.first[k * n_features + d] += scratch.column_first[d]
 
 
 cdef void add_product(const double *left, const double *right, Py_ssize_t panel, Py_ssize_t n,

@@ -1,5 +1,4 @@
-# Stage 1, pack: rows of any memory order and float width -> tiles of doubles, feature-major,
-# and (where the moments want it) the same rows again, row-major and padded.
+# Stage 1, pack: rows of any memory order and float width -> tiles of doubles, feature-major.
 #
 # Adding 0.0 turns -0.0 into +0.0, so that equal numbers give equal bits.
 
@@ -73,7 +72,9 @@ cdef Py_ssize_t pack_block(const Rows *X, Py_ssize_t first, Py_ssize_t count,
     cdef double total
     while at < count:
         n = min(tile_rows, count - at)
-        if X.item == sizeof(double):
+        if n == LANES * WIDE and X.feature_stride == X.item and n_features > 1:
+            pack_rows(X.data + (first + at) * X.row_stride, X.row_stride, n_features, X.item, tile)
+        elif X.item == sizeof(double):
             pack_tile[double](NULL, X, first + at, n, tile_rows, tile)
         else:
             pack_tile[float](NULL, X, first + at, n, tile_rows, tile)
@@ -89,18 +90,3 @@ cdef Py_ssize_t pack_block(const Rows *X, Py_ssize_t first, Py_ssize_t count,
     if X.item == sizeof(double):
         return first_nonfinite[double](NULL, X, first, count)
     return first_nonfinite[float](NULL, X, first, count)
-
-
-cdef void turn_block(const double *tiles, Py_ssize_t n_tiles, Py_ssize_t tile_rows,
-                     Py_ssize_t n_features, Py_ssize_t padded, double *rows) noexcept nogil:
-    """tiles[tile][d][row] -> rows[row][d]; columns from n_features to `padded` become 0."""
-    cdef Py_ssize_t tile, row, d
-    cdef const double *source
-    for tile in range(n_tiles):
-        source = tiles + tile * n_features * tile_rows
-        for row in range(tile_rows):
-            for d in range(n_features):
-                rows[d] = source[d * tile_rows + row]
-            for d in range(n_features, padded):
-                rows[d] = 0.0
-            rows += padded

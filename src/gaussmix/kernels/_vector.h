@@ -188,6 +188,16 @@ TILE unsigned v_nonzero(vec a) {
 #endif
 }
 
+TILE int v_count(unsigned set) { /* of its bits */
+#if defined(__GNUC__)
+    return __builtin_popcount(set);
+#else
+    int n = 0;
+    for (; set; set &= set - 1) n++;
+    return n;
+#endif
+}
+
 /* Sum of the lanes, in a fixed order. */
 TILE double v_sum(vec a) {
 #if LANES == 1
@@ -198,6 +208,77 @@ TILE double v_sum(vec a) {
     for (int width = LANES / 2; width > 0; width /= 2)
         for (int lane = 0; lane < width; lane++) part[lane] += part[lane + width];
     return part[0];
+#endif
+}
+
+/* The lanes of a and b by turns in runs of `step` lanes: the even runs of both, or the odd ones.
+ * Three (two, one) such steps transpose a square of LANES vectors. */
+#if LANES > 1
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
+#else
+#define SHUFFLE(A, B, ...) __builtin_shuffle(A, B, (lanes){__VA_ARGS__})
+typedef int64_t lanes __attribute__((vector_size(8 * LANES)));
+#endif
+TILE vec v_even(vec a, vec b, const int step) {
+#if LANES == 2
+    return SHUFFLE(a, b, 0, 2);
+#elif LANES == 4
+    return step == 1 ? SHUFFLE(a, b, 0, 4, 2, 6) : SHUFFLE(a, b, 0, 1, 4, 5);
+#else
+    return step == 1   ? SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+           : step == 2 ? SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+                       : SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11);
+#endif
+}
+TILE vec v_odd(vec a, vec b, const int step) {
+#if LANES == 2
+    return SHUFFLE(a, b, 1, 3);
+#elif LANES == 4
+    return step == 1 ? SHUFFLE(a, b, 1, 5, 3, 7) : SHUFFLE(a, b, 2, 3, 6, 7);
+#else
+    return step == 1   ? SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+           : step == 2 ? SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+                       : SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+#endif
+}
+#endif
+
+/* Rows become columns. */
+TILE void v_transpose(vec *square) {
+#if LANES > 1
+    UNROLL for (int step = 1; step < LANES; step *= 2)
+        UNROLL for (int i = 0; i < LANES; i++)
+            if ((i & step) == 0) {
+                vec even = v_even(square[i], square[i + step], step);
+                square[i + step] = v_odd(square[i], square[i + step], step);
+                square[i] = even;
+            }
+#endif
+}
+
+/* to[i] += sum of the lanes of parts[i], for four vectors at once and in a fixed order. */
+TILE void v_add_sums(const vec *parts, double *to) {
+#if LANES == 1
+    for (int i = 0; i < 4; i++) to[i] += parts[i];
+#else
+    vec a = v_even(parts[0], parts[1], 1) + v_odd(parts[0], parts[1], 1);
+    vec b = v_even(parts[2], parts[3], 1) + v_odd(parts[2], parts[3], 1);
+#if LANES == 2
+    v_store_anywhere(to, v_load_anywhere(to) + a);
+    v_store_anywhere(to + 2, v_load_anywhere(to + 2) + b);
+#else
+    a = v_even(a, b, 2) + v_odd(a, b, 2);
+#if LANES == 4
+    v_store_anywhere(to, v_load_anywhere(to) + a);
+#else
+    typedef double vec_four __attribute__((vector_size(32), may_alias, aligned(8)));
+    a += v_odd(a, a, 4);
+    vec_four four;
+    memcpy(&four, &a, sizeof four);
+    *(vec_four *)to += four;
+#endif
+#endif
 #endif
 }
 

@@ -69,12 +69,15 @@ cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulat
     if n_features <= FEW and problem.layout != LAYOUT_POOLED:
         return
     moments.rows = carve(carver, block * padded)
+    moments.places = <Place *>carve(carver, block // LANES * (sizeof(Place) // sizeof(double)))
     moments.weights = carve(carver, block + LANES + 1)
     moments.gathered = <int32_t *>carve(carver, block + 1)
     # Two rows more: one for a pair, one so that panels do not fall on the same cache sets.
     moments.panel = (block * (2 if problem.layout == LAYOUT_POOLED else 1) + 2) * LANES
+    moments.run = block + LANES  # a line more, for the same reason
     if problem.layout == LAYOUT_FULL:
         moments.left = carve(carver, padded // LANES * moments.panel)
+        moments.scaled = carve(carver, BAND * moments.run)
     elif problem.layout == LAYOUT_POOLED:
         moments.left = carve(carver, padded // LANES * moments.panel)
         moments.right = carve(carver, padded // LANES * moments.panel)
