@@ -92,10 +92,10 @@ def offsets(n_components: int, n_features: int, layout: int) -> Offsets:
 
 def plan(n_components: int, n_features: int, layout: int) -> Plan:
     """The plan for K = `n_components`, D = `n_features`: block, slot and accumulator counts."""
-    # About 1 MB of scratch in a block, and at most 256 rows: a band of the moments stage then stays in
-    # the first-level cache. Sapphire Rapids (48 KB, 2 MB), full, overlapping, ms per pass at 64,
-    # 128, 256, 512 rows: d8k16 29.2 27.6 27.2 27.5, d16k32 71.7 67.4 65.0 72.4, d32k16 112 105 104
-    # 106, d64k64 420 394 385 370, d128k16 396 379 360 345.
+    # About 1 MB of scratch in a block, and at most 256 rows: a band of the moments stage then
+    # stays in the first-level cache. Sapphire Rapids (48 KB, 2 MB), full, overlapping, ms per pass
+    # at 64, 128, 256, 512 rows: d8k16 29.2 27.6 27.2 27.5, d16k32 71.7 67.4 65.0 72.4, d32k16 112
+    # 105 104 106, d64k64 420 394 385 370, d128k16 396 379 360 345.
     row_bytes = 8 * (3 * n_features + n_components + 8)
     block = 64
     while block < 256 and 2 * block * row_bytes <= 1 << 20:
