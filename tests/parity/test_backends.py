@@ -301,9 +301,9 @@ def size_statistics(X, resp_error, shift, layout, weight):
 
 
 def test_pair_weights_are_those_of_other_components(backend):
-    X, weight, parameters, _ = make_large(FACTOR_SHARED, LAYOUT_POOLED)
+    X, weight, parameters, _ = make_large(FACTOR_SHARED, LAYOUT_POOLED, n_features=6)
     sums = accumulate(backend, X, parameters, LAYOUT_POOLED, RULE_SOFT, weight).sum(axis=0)
-    parts = contract.offsets(4, 3, LAYOUT_POOLED)
+    parts = contract.offsets(4, 6, LAYOUT_POOLED)
     pairs = sums[parts.pairs : parts.scalars].reshape(4, 4)
     resp = evaluate(backend, X, parameters, WANT_RESPONSIBILITIES)
     expected = np.array([(weight * (resp.argmax(axis=1) == j)) @ resp for j in range(4)])

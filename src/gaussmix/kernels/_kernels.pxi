@@ -66,15 +66,20 @@ cdef extern from "_moments_tiles.h" nogil:
     void square_rows(const double *x, Py_ssize_t padded, const int32_t *rows,
                      const double *weight, Py_ssize_t n_rows, const double *mean, double *first,
                      double *second)
-    void pool_rows(const double *x, Py_ssize_t padded, const int32_t *rows, const double *weight,
-                   Py_ssize_t n_rows, const double *means, Py_ssize_t k, const int32_t *labels,
-                   double *gap, double *first)
-    Py_ssize_t pool_factors(const double *row, const double *mean, const double *gap,
-                            double weight, Py_ssize_t padded, double *left, double *right,
-                            Py_ssize_t panel)
-    void product_rows(const double *left, const double *right, Py_ssize_t panel,
-                      Py_ssize_t n_rows, Py_ssize_t n_features, Py_ssize_t i0, Py_ssize_t j0,
-                      double *second, int n)
+    void pool_deltas(const double *x, Py_ssize_t n_tiles, Py_ssize_t n_features,
+                     const double *weight, const int32_t *labels, const double *means,
+                     double *delta, Py_ssize_t run)
+    void pool_vectors(const double *x, Py_ssize_t n_features, const double *weight,
+                      const Place *places, Py_ssize_t n_places, const double *mean, double *pool,
+                      Py_ssize_t run, double *first)
+    void pool_pairs(const double *weight, const Place *places, Py_ssize_t n_places,
+                    const int32_t *labels, int32_t k, Py_ssize_t n_components, double *pairs)
+    void pool_halves(const double *weight, const double *delta, Py_ssize_t run,
+                     Py_ssize_t n_rows, Py_ssize_t n_features, double *pool)
+    void multiply_twins(const double *delta, const double *half, Py_ssize_t run,
+                        Py_ssize_t n_rows, Py_ssize_t n_features, double *second)
+    void product_rows(const double *scaled, Py_ssize_t panel, Py_ssize_t n_rows,
+                      Py_ssize_t n_features, Py_ssize_t i0, Py_ssize_t j0, double *second, int n)
 
 cdef extern from "_level.h":
     const char *GAUSSMIX_LEVEL

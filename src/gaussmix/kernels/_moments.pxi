@@ -1,18 +1,20 @@
 # Stage 4, moments: weighted responsibilities -> mass, first and second moments around the means.
 
+from libc.string cimport memset
+
 cdef struct MomentScratch:
     double *rows  # the block, row-major: block * padded
     int32_t *gathered  # row numbers: block + 1
     double *weights  # of the gathered rows: block + LANES + 1
     double *column_first  # padded
-    double *column_second  # padded
-    Py_ssize_t panel  # of left and right: doubles from one panel of LANES columns to the next
-    double *left  # factors of the second moments, (rows, padded) in panels
-    double *right  # pooled only
+    double *column_second  # padded, and FEW * FEW
+    Py_ssize_t panel  # doubles from one panel of LANES columns to the next
+    double *panels  # of scaled rows: (rows, padded), gathered
     double *scaled  # where lanes are rows: BAND features, each a run of doubles
     Py_ssize_t run
     Place *places  # block / LANES
-    double *gap  # pooled only: block * padded
+    double *delta  # pooled only: D runs
+    double *pool  # pooled only: D runs
     int32_t *labels  # pooled only: block
 
 
@@ -28,12 +30,10 @@ cdef void moments_block(const Model *model, int layout, const double *tiles, Py_
                         const double *weight, const double *joint, int huge,
                         MomentScratch *scratch, Sums *sums) noexcept nogil:
     """Add a block to an accumulator; `joint` holds weight * responsibility."""
-    cdef Py_ssize_t n_features = model.n_features, padded = model.padded
-    if layout == LAYOUT_POOLED:
-        turn_tiles(tiles, n_tiles, n_features, padded, scratch.rows)
-        pooled_moments(model, n_tiles, weight, joint, scratch, sums)
-    elif n_features <= FEW:
+    if model.n_features <= FEW:
         few_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
+    elif layout == LAYOUT_POOLED:
+        pooled_moments(model, tiles, n_tiles, weight, joint, scratch, sums)
     else:
         many_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
 
@@ -41,22 +41,30 @@ cdef void moments_block(const Model *model, int layout, const double *tiles, Py_
 cdef void few_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
                       const double *joint, int huge, MomentScratch *scratch,
                       Sums *sums) noexcept nogil:
-    """Up to FEW features: a component's sums stay in registers over the block."""
+    """Up to FEW features: a component's sums stay in registers over the block.
+
+    So few that the pooled layout, too, takes each component's own: nothing is cheaper.
+    """
     cdef Py_ssize_t n_features = model.n_features, step = model.n_components * LANES * WIDE, k, d
-    cdef Py_ssize_t second_size = n_features * n_features if layout == LAYOUT_FULL else n_features
+    cdef bint matrix = layout == LAYOUT_FULL or layout == LAYOUT_POOLED
+    cdef bint apart = layout == LAYOUT_SPHERICAL or layout == LAYOUT_POOLED
+    cdef Py_ssize_t second_size = n_features * n_features if matrix else n_features
     cdef double *second
     for k in range(model.n_components):
         second = sums.second + k * second_size
-        if layout == LAYOUT_SPHERICAL:
+        if apart:
             second = scratch.column_second
-            for d in range(n_features):
+            for d in range(second_size):
                 second[d] = 0.0
         moments_few_features(tiles, joint + k * LANES * WIDE, step, n_tiles,
-                             model.means + k * n_features, n_features, layout == LAYOUT_FULL,
-                             huge, sums.mass + k, sums.first + k * n_features, second)
+                             model.means + k * n_features, n_features, matrix, huge,
+                             sums.mass + k, sums.first + k * n_features, second)
         if layout == LAYOUT_SPHERICAL:
             for d in range(n_features):
                 sums.second[k] += second[d]
+        elif layout == LAYOUT_POOLED:
+            for d in range(second_size):
+                sums.second[d] += second[d]
 
 
 cdef void many_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
@@ -122,8 +130,8 @@ cdef void column_moments(const Model *model, int layout, Py_ssize_t k, Py_ssize_
         n += n % 2  # the row more has weight 0
         root_gathered(scratch.weights, n)
         scale_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
-                   scratch.left, scratch.panel, scratch.column_first)
-        add_product(scratch.left, scratch.left, scratch.panel, n, n_features,
+                   scratch.panels, scratch.panel, scratch.column_first)
+        add_product(scratch.panels, scratch.panel, n, n_features,
                     sums.second + k * n_features * n_features)
     else:
         square_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
@@ -138,9 +146,9 @@ cdef void column_moments(const Model *model, int layout, Py_ssize_t k, Py_ssize_
         sums.first[k * n_features + d] += scratch.column_first[d]
 
 
-cdef void add_product(const double *left, const double *right, Py_ssize_t panel, Py_ssize_t n,
+cdef void add_product(const double *scaled, Py_ssize_t panel, Py_ssize_t n,
                       Py_ssize_t n_features, double *second) noexcept nogil:
-    """second += left^T right, lower triangle: register tiles along each band of four rows."""
+    """second += scaled^T scaled, lower triangle: register tiles along each band of four rows."""
     cdef Py_ssize_t i = 0, j, vectors, pieces, size
     while i < n_features:
         j = 0
@@ -148,57 +156,44 @@ cdef void add_product(const double *left, const double *right, Py_ssize_t panel,
         pieces = (vectors + PRODUCT_VECTORS - 1) // PRODUCT_VECTORS
         while pieces > 0:  # of about equal sizes: a tile of one vector waits for its own sums
             size = (vectors + pieces - 1) // pieces
-            product_rows(left, right, panel, n, n_features, i, j, second, <int>size)
+            product_rows(scaled, panel, n, n_features, i, j, second, <int>size)
             j += size * LANES
             vectors -= size
             pieces -= 1
         i += PRODUCT_ROWS
 
 
-cdef void pooled_moments(const Model *model, Py_ssize_t n_tiles, const double *weight,
-                         const double *joint, MomentScratch *scratch,
+cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_tiles,
+                         const double *weight, const double *joint, MomentScratch *scratch,
                          Sums *sums) noexcept nogil:
     """One second moment for all components, at D^2 + K D per row and without cancellation.
 
-    With j a row's most probable component, delta = x - mean_j and g = sum_k r_k (mean_j - mean_k):
-    sum_k r_k (x - mean_k)(x - mean_k)^T = delta delta^T + delta g^T + g delta^T
+    With j a row's most probable component, delta = x - mean_j and s = sum_k r_k (x - mean_k):
+    sum_k r_k (x - mean_k)(x - mean_k)^T = delta s^T + s delta^T - w delta delta^T
     + sum_k r_k (mean_j - mean_k)(mean_j - mean_k)^T. The last part needs the masses per (j, k)
     only: `pairs`, folded in when the accumulators are combined.
     """
-    cdef Py_ssize_t n_features = model.n_features, padded = model.padded
-    cdef Py_ssize_t n_components = model.n_components, tile_rows = LANES * WIDE
-    cdef Py_ssize_t n_rows = n_tiles * tile_rows, k, d, n, i, row, label
+    cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
+    cdef Py_ssize_t tile_rows = LANES * WIDE, n_rows = n_tiles * tile_rows, run = scratch.run
+    cdef Py_ssize_t step = n_components * tile_rows, k, i, n, n_used
+    cdef const double *shares
     for i in range(n_tiles):
-        label_tile(joint + i * n_components * tile_rows, n_components, WIDE, scratch.weights)
-        for row in range(tile_rows):
-            scratch.labels[i * tile_rows + row] = <int32_t>scratch.weights[row]
-    for i in range(n_rows * padded):
-        scratch.gap[i] = 0.0
+        label_tile(joint + i * step, n_components, WIDE, scratch.weights)
+        for k in range(tile_rows):
+            scratch.labels[i * tile_rows + k] = <int32_t>scratch.weights[k]
+    pool_deltas(tiles, n_tiles, n_features, weight, scratch.labels, model.means, scratch.delta,
+                run)
+    memset(scratch.pool, 0, n_features * run * sizeof(double))
     for k in range(n_components):
-        n = gather_rows(joint + k * tile_rows, n_components * tile_rows, n_tiles,
-                        scratch.gathered, scratch.weights)
+        shares = joint + k * tile_rows
+        n_used = used_vectors(shares, step, n_features, n_tiles, scratch.places, &n)
         if n == 0:
             continue
-        sums.mass[k] += sum_gathered(scratch.weights, n)
-        pool_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, model.padded_means,
-                  k, scratch.labels, scratch.gap, scratch.column_first)
-        for d in range(n_features):
-            sums.first[k * n_features + d] += scratch.column_first[d]
-        for i in range(n):
-            label = scratch.labels[scratch.gathered[i]]
-            if label != k:
-                sums.pairs[label * n_components + k] += scratch.weights[i]
-    n = 0
-    for row in range(n_rows):
-        if weight[row] == 0.0:
-            continue
-        label = scratch.labels[row]
-        n += pool_factors(scratch.rows + row * padded, model.padded_means + label * padded,
-                          scratch.gap + row * padded, weight[row], padded,
-                          scratch.left + n * LANES, scratch.right + n * LANES, scratch.panel)
-    if n % 2:
-        for k in range(padded):
-            d = k // LANES * scratch.panel + n * LANES + k % LANES
-            scratch.left[d] = scratch.right[d] = 0.0
-        n += 1
-    add_product(scratch.left, scratch.right, scratch.panel, n, n_features, sums.second)
+        sums.mass[k] += sum_used(shares, scratch.places, n_used)
+        pool_vectors(tiles, n_features, shares, scratch.places, n_used,
+                     model.means + k * n_features, scratch.pool, run,
+                     sums.first + k * n_features)
+        pool_pairs(shares, scratch.places, n_used, scratch.labels, <int32_t>k, n_components,
+                   sums.pairs + k)
+    pool_halves(weight, scratch.delta, run, n_rows, n_features, scratch.pool)
+    multiply_twins(scratch.delta, scratch.pool, run, n_rows, n_features, sums.second)

@@ -81,10 +81,10 @@ static void moments_few_features(const double *x, const double *weight, ptrdiff_
     }
 }
 
-/* A component's vectors of rows in which some weight is not 0: where they begin in x and in the
- * weights. Offsets, as to compute them again in each loop costs as much as an FMA or two. */
+/* A component's vectors of rows in which some weight is not 0: where they begin in x, in the weights
+ * and in the block. Offsets, as to compute them again in each loop costs as much as an FMA or two. */
 typedef struct {
-    ptrdiff_t x, weight;
+    ptrdiff_t x, weight, row;
 } Place;
 
 /* Writes the places and returns how many; `n_rows` counts the rows with a weight. */
@@ -97,6 +97,7 @@ static ptrdiff_t used_vectors(const double *weight, ptrdiff_t weight_step, ptrdi
             unsigned set = v_nonzero(v_load(weight + at));
             places[n].x = (tile * n_features * WIDE + v) * LANES;
             places[n].weight = at;
+            places[n].row = (tile * WIDE + v) * LANES;
             n += set != 0;
             rows += v_count(set);
         }
@@ -240,6 +241,130 @@ static void multiply_vectors(const double *x, ptrdiff_t n_features, const double
     }
 }
 
+/* Pooled layout. What a block adds is, with j the label of a row, delta = x - mean_j and
+ * half = sum_k r_k (x - mean_k) - w delta / 2 (r_k times the weight w), the sum over rows of
+ * delta half^T + half delta^T, and what lies between means. Both are runs, feature after feature. */
+
+/* delta of the rows of a block; 0 where the weight is 0, as x - mean may be infinite there. */
+static void pool_deltas(const double *x, ptrdiff_t n_tiles, ptrdiff_t n_features,
+                        const double *weight, const int32_t *labels, const double *means,
+                        double *delta, ptrdiff_t run) {
+    for (ptrdiff_t d = 0; d < n_features; d++) {
+        double *to = delta + d * run;
+        for (ptrdiff_t row = 0; row < n_tiles * WIDE * LANES; row++)
+            to[row] = means[labels[row] * n_features + d];
+        for (ptrdiff_t tile = 0; tile < n_tiles; tile++)
+            UNROLL for (int v = 0; v < WIDE; v++) {
+                ptrdiff_t row = (tile * WIDE + v) * LANES;
+                vec t = v_load(x + ((tile * n_features + d) * WIDE + v) * LANES)
+                        - v_load(to + row);
+                v_store(to + row,
+                        v_select_less(v_set(0.0), v_load(weight + row), t, v_set(0.0)));
+            }
+    }
+}
+
+/* A component's w (x - mean): added to `pool`, feature after feature, and to first. */
+TILE void pool_features(const double *x, const double *weight, const Place *places,
+                        ptrdiff_t n_places, const double *mean, ptrdiff_t d, double *pool,
+                        ptrdiff_t run, double *first, const int n) {
+    vec sum[4];
+    double sums[4] = {0.0, 0.0, 0.0, 0.0};
+    UNROLL for (int j = 0; j < 4; j++) sum[j] = v_set(0.0);
+    for (ptrdiff_t i = 0; i < n_places; i++) {
+        vec w = v_load(weight + places[i].weight);
+        const double *row = x + places[i].x + d * WIDE * LANES;
+        double *to = pool + d * run + places[i].row;
+        UNROLL for (int j = 0; j < n; j++) {
+            vec t = v_load(row + j * WIDE * LANES) - v_set(mean[d + j]);
+            vec wt = w * v_select_less(v_set(0.0), w, t, v_set(0.0));
+            v_store(to + j * run, v_load(to + j * run) + wt);
+            sum[j] += wt;
+        }
+    }
+    v_add_sums(sum, sums);
+    for (int j = 0; j < n; j++) first[d + j] += sums[j];
+}
+static void pool_vectors(const double *x, ptrdiff_t n_features, const double *weight,
+                         const Place *places, ptrdiff_t n_places, const double *mean,
+                         double *pool, ptrdiff_t run, double *first) {
+    ptrdiff_t d = 0;
+    for (; d + 4 <= n_features; d += 4)
+        pool_features(x, weight, places, n_places, mean, d, pool, run, first, 4);
+    for (; d < n_features; d++)
+        pool_features(x, weight, places, n_places, mean, d, pool, run, first, 1);
+}
+
+/* A component's weights in the rows of other labels j: pairs[j] += w. */
+static void pool_pairs(const double *weight, const Place *places, ptrdiff_t n_places,
+                       const int32_t *labels, int32_t k, ptrdiff_t n_components, double *pairs) {
+    for (ptrdiff_t i = 0; i < n_places; i++) {
+        const double *w = weight + places[i].weight;
+        const int32_t *label = labels + places[i].row;
+        for (unsigned set = v_nonzero(v_load(w)); set; set &= set - 1) {
+            int lane = v_lowest(set);
+            /* Where the label is k the means do not differ: no branch, but nothing to add. */
+            pairs[label[lane] * n_components] += label[lane] == k ? 0.0 : w[lane];
+        }
+    }
+}
+
+/* pool becomes half: less w delta / 2. */
+static void pool_halves(const double *weight, const double *delta, ptrdiff_t run,
+                        ptrdiff_t n_rows, ptrdiff_t n_features, double *pool) {
+    for (ptrdiff_t d = 0; d < n_features; d++)
+        for (ptrdiff_t row = 0; row < n_rows; row += LANES) {
+            double *to = pool + d * run + row;
+            vec w = v_load(weight + row) * v_set(0.5);
+            v_store(to, v_load(to) - w * v_load(delta + d * run + row));
+        }
+}
+
+TILE void twin_tile(const double *delta, const double *half, ptrdiff_t run, ptrdiff_t n_rows,
+                    ptrdiff_t n_features, ptrdiff_t i, ptrdiff_t j, double *second,
+                    const int rows, const int columns, const int triangle) {
+    vec sum[BAND][4];
+    UNROLL for (int r = 0; r < BAND; r++)
+        UNROLL for (int c = 0; c < 4; c++) sum[r][c] = v_set(0.0);
+    for (ptrdiff_t row = 0; row < n_rows; row += LANES) {
+        vec t[BAND], h[BAND];
+        UNROLL for (int c = 0; c < columns; c++) {
+            t[c] = v_load(delta + (j + c) * run + row);
+            h[c] = v_load(half + (j + c) * run + row);
+        }
+        UNROLL for (int r = 0; r < rows; r++) {
+            vec a = v_load(delta + (i + r) * run + row), b = v_load(half + (i + r) * run + row);
+            UNROLL for (int c = 0; c < columns; c++)
+                if (!triangle || c <= r) sum[r][c] += a * h[c] + b * t[c];
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        double sums[4] = {0.0, 0.0, 0.0, 0.0};
+        v_add_sums(sum[r], sums);
+        UNROLL for (int c = 0; c < columns; c++)
+            if (!triangle || c <= r) second[(i + r) * n_features + j + c] += sums[c];
+    }
+}
+TILE void twin_band(const double *delta, const double *half, ptrdiff_t run, ptrdiff_t n_rows,
+                    ptrdiff_t n_features, ptrdiff_t i, double *second, const int n) {
+    for (ptrdiff_t j = 0; j < i; j += BAND)
+        twin_tile(delta, half, run, n_rows, n_features, i, j, second, n, BAND, 0);
+    twin_tile(delta, half, run, n_rows, n_features, i, i, second, n, n, 1);
+}
+
+/* second (lower triangle) += sum over rows of delta half^T + half delta^T. */
+static void multiply_twins(const double *delta, const double *half, ptrdiff_t run,
+                           ptrdiff_t n_rows, ptrdiff_t n_features, double *second) {
+    ptrdiff_t i = 0;
+    for (; i + BAND <= n_features; i += BAND)
+        twin_band(delta, half, run, n_rows, n_features, i, second, BAND);
+    switch (n_features - i) {
+    case 1: twin_band(delta, half, run, n_rows, n_features, i, second, 1); break;
+    case 2: twin_band(delta, half, run, n_rows, n_features, i, second, 2); break;
+    case 3: twin_band(delta, half, run, n_rows, n_features, i, second, 3); break;
+    }
+}
+
 /* ---- A lane is a feature: x[row][padded], scratch likewise ---- */
 
 /* The rows with weight != 0 and their weights; returns how many. The last row is repeated with
@@ -261,12 +386,7 @@ static ptrdiff_t gather_rows(const double *weight, ptrdiff_t weight_step, ptrdif
             continue;
         }
         while (set) {
-#if defined(__GNUC__)
-            int row = __builtin_ctzll(set);
-#else
-            int row = 0;
-            while (!(set >> row & 1)) row++;
-#endif
+            int row = v_lowest(set);
             rows[n] = base + row;
             gathered[n++] = w[row];
             set &= set - 1;
@@ -361,48 +481,7 @@ static void square_rows(const double *x, ptrdiff_t padded, const int32_t *rows,
         square_columns(x + c, padded, rows, weight, n_rows, mean + c, first + c, second + c, 1);
 }
 
-/* Pooled layout, component k: first += w (x - mean_k), and each row's gap += w (mean_j - mean_k)
- * where j is the row's own label. */
-static void pool_rows(const double *x, ptrdiff_t padded, const int32_t *rows,
-                      const double *weight, ptrdiff_t n_rows, const double *means, ptrdiff_t k,
-                      const int32_t *labels, double *gap, double *first) {
-    const double *mean = means + k * padded;
-    for (ptrdiff_t c = 0; c < padded; c += LANES) v_store(first + c, v_set(0.0));
-    for (ptrdiff_t i = 0; i < n_rows; i++) {
-        const double *row = x + rows[i] * padded;
-        vec w = v_set(weight[i]);
-        for (ptrdiff_t c = 0; c < padded; c += LANES)
-            v_store(first + c, v_load(first + c) + w * (v_load(row + c) - v_load(mean + c)));
-        if (labels[rows[i]] == k) continue;
-        const double *own = means + labels[rows[i]] * padded;
-        double *sum = gap + rows[i] * padded;
-        for (ptrdiff_t c = 0; c < padded; c += LANES)
-            v_store(sum + c, v_load(sum + c) + w * (v_load(own + c) - v_load(mean + c)));
-    }
-}
-
-/* One row of the pooled second moments, w (delta delta^T + delta g^T + g delta^T), as the product
- * of rows of `left` and `right`: (w delta)(delta + g)^T + (w g) delta^T; `gap` is w g. Returns the
- * number of rows used: one where g = 0. */
-static ptrdiff_t pool_factors(const double *row, const double *mean, const double *gap,
-                              double weight, ptrdiff_t padded, double *left, double *right,
-                              ptrdiff_t panel) {
-    vec w = v_set(weight);
-    unsigned two = 0;
-    for (ptrdiff_t c = 0; c < padded; c += LANES) {
-        vec delta = v_load(row + c) - v_load(mean + c), g = v_load(gap + c);
-        two |= v_nonzero(g);
-        v_store(left, w * delta);
-        v_store(right, delta + g / w);  /* not 1 / w: it overflows for a tiny weight */
-        v_store(left + LANES, g);
-        v_store(right + LANES, delta);
-        left += panel;
-        right += panel;
-    }
-    return two ? 2 : 1;
-}
-
-/* second[i][j] += sum over rows of left[row][i] right[row][j], for the register tile of 4 rows i
+/* second[i][j] += sum over rows of scaled[row][i] scaled[row][j], for the register tile of 4 rows i
  * from `i0` and `n` vectors of columns from `j0`; only j <= i < D is written. A tile of one vector
  * takes two rows at a time, each with its own sums, or it would wait for them. */
 #define PRODUCT_ROWS 4
@@ -412,16 +491,16 @@ static ptrdiff_t pool_factors(const double *row, const double *mean, const doubl
 #define PRODUCT_VECTORS 3
 #endif
 
-TILE void product_tile(const double *left, const double *right, ptrdiff_t panel, ptrdiff_t n_rows,
+TILE void product_tile(const double *scaled, ptrdiff_t panel, ptrdiff_t n_rows,
                        ptrdiff_t n_features, ptrdiff_t i0, ptrdiff_t j0, double *second,
                        const int n) {
+    const double *left = scaled + i0 / LANES * panel + i0 % LANES;
+    const double *right = scaled + j0 / LANES * panel;
     const int pairs = n == 1 ? 2 : 1;
     vec sum[2][PRODUCT_ROWS][PRODUCT_VECTORS];
     UNROLL for (int p = 0; p < pairs; p++)
         UNROLL for (int i = 0; i < PRODUCT_ROWS; i++)
             UNROLL for (int v = 0; v < n; v++) sum[p][i][v] = v_set(0.0);
-    left += i0 / LANES * panel + i0 % LANES;
-    right += j0 / LANES * panel;
     for (ptrdiff_t row = 0; row < n_rows; row += pairs) {
         UNROLL for (int p = 0; p < pairs; p++) {
             vec b[PRODUCT_VECTORS];
@@ -459,16 +538,16 @@ TILE void product_tile(const double *left, const double *right, ptrdiff_t panel,
 }
 
 /* `n_rows` must be even. */
-static void product_rows(const double *left, const double *right, ptrdiff_t panel,
-                         ptrdiff_t n_rows, ptrdiff_t n_features, ptrdiff_t i0, ptrdiff_t j0,
-                         double *second, int n) {
+static void product_rows(const double *scaled, ptrdiff_t panel, ptrdiff_t n_rows,
+                         ptrdiff_t n_features, ptrdiff_t i0, ptrdiff_t j0, double *second,
+                         int n) {
     switch (n) {
-    case 1: product_tile(left, right, panel, n_rows, n_features, i0, j0, second, 1); return;
-    case 2: product_tile(left, right, panel, n_rows, n_features, i0, j0, second, 2); return;
-    case 3: product_tile(left, right, panel, n_rows, n_features, i0, j0, second, 3); return;
+    case 1: product_tile(scaled, panel, n_rows, n_features, i0, j0, second, 1); return;
+    case 2: product_tile(scaled, panel, n_rows, n_features, i0, j0, second, 2); return;
+    case 3: product_tile(scaled, panel, n_rows, n_features, i0, j0, second, 3); return;
 #if PRODUCT_VECTORS > 3
-    case 4: product_tile(left, right, panel, n_rows, n_features, i0, j0, second, 4); return;
-    case 5: product_tile(left, right, panel, n_rows, n_features, i0, j0, second, 5); return;
+    case 4: product_tile(scaled, panel, n_rows, n_features, i0, j0, second, 4); return;
+    case 5: product_tile(scaled, panel, n_rows, n_features, i0, j0, second, 5); return;
 #endif
     }
 }

@@ -188,6 +188,15 @@ TILE unsigned v_nonzero(vec a) {
 #endif
 }
 
+TILE int v_lowest(uint64_t set) { /* number of the lowest bit set */
+#if defined(__GNUC__)
+    return __builtin_ctzll(set);
+#else
+    int n = 0;
+    while (!(set >> n & 1)) n++;
+    return n;
+#endif
+}
 TILE int v_count(unsigned set) { /* of its bits */
 #if defined(__GNUC__)
     return __builtin_popcount(set);

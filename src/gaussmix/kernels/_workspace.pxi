@@ -65,24 +65,24 @@ cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulat
         return
     workspace.limits = carve(carver, problem.model.n_components)
     moments.column_first = carve(carver, padded)
-    moments.column_second = carve(carver, padded)
-    if n_features <= FEW and problem.layout != LAYOUT_POOLED:
+    moments.column_second = carve(carver, max(padded, FEW * FEW))
+    if n_features <= FEW:
         return
-    moments.rows = carve(carver, block * padded)
     moments.places = <Place *>carve(carver, block // LANES * (sizeof(Place) // sizeof(double)))
     moments.weights = carve(carver, block + LANES + 1)
-    moments.gathered = <int32_t *>carve(carver, block + 1)
-    # Two rows more: one for a pair, one so that panels do not fall on the same cache sets.
-    moments.panel = (block * (2 if problem.layout == LAYOUT_POOLED else 1) + 2) * LANES
-    moments.run = block + LANES  # a line more, for the same reason
-    if problem.layout == LAYOUT_FULL:
-        moments.left = carve(carver, padded // LANES * moments.panel)
-        moments.scaled = carve(carver, BAND * moments.run)
-    elif problem.layout == LAYOUT_POOLED:
-        moments.left = carve(carver, padded // LANES * moments.panel)
-        moments.right = carve(carver, padded // LANES * moments.panel)
-        moments.gap = carve(carver, block * padded)
+    # A line more, or all runs (panels) begin at the same cache sets.
+    moments.run = block + LANES
+    if problem.layout == LAYOUT_POOLED:
+        moments.delta = carve(carver, n_features * moments.run)
+        moments.pool = carve(carver, n_features * moments.run)
         moments.labels = <int32_t *>carve(carver, block)
+        return
+    moments.rows = carve(carver, block * padded)
+    moments.gathered = <int32_t *>carve(carver, block + 1)
+    moments.panel = (block + 2) * LANES  # of two rows more, one of them for a pair
+    if problem.layout == LAYOUT_FULL:
+        moments.panels = carve(carver, padded // LANES * moments.panel)
+        moments.scaled = carve(carver, BAND * moments.run)
 
 
 cdef void carve_shared(Carver *carver, Problem *problem, bint accumulating) noexcept nogil:

@@ -66,7 +66,9 @@ class Offsets(NamedTuple):
 
     first: int  # mass (K,) stands before it
     second: int
-    pairs: int  # (K, K), empty unless the layout is pooled
+    # (K, K), empty unless the layout is pooled. How much of the sums of squares is left to them is
+    # the backend's affair: none where taking it with the rows is cheaper.
+    pairs: int
     scalars: int  # log-likelihood, classification log-likelihood, entropy, weight
     size: int
 
