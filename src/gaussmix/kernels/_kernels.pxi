@@ -41,7 +41,7 @@ cdef extern from "_rule_tiles.h" nogil:
     void distance_tile(double *joint, Py_ssize_t n_values)
 
 cdef extern from "_moments_tiles.h" nogil:
-    const int FEW, BAND, COLUMN_STEP, PRODUCT_ROWS, PRODUCT_VECTORS
+    const int FEW, BAND
     void moments_few_features(const double *x, const double *weight, Py_ssize_t weight_step,
                               Py_ssize_t tiles, const double *mean, Py_ssize_t n_features,
                               int full, int guarded, double *mass, double *first, double *second)
@@ -56,16 +56,8 @@ cdef extern from "_moments_tiles.h" nogil:
     void multiply_vectors(const double *x, Py_ssize_t n_features, const double *weight,
                           const Place *places, Py_ssize_t n_places, const double *mean,
                           double *scaled, Py_ssize_t run, double *first, double *second)
-    Py_ssize_t gather_rows(const double *weight, Py_ssize_t weight_step, Py_ssize_t tiles,
-                           int32_t *rows, double *gathered)
-    double sum_gathered(const double *gathered, Py_ssize_t n)
-    void root_gathered(double *gathered, Py_ssize_t n)
-    void scale_rows(const double *x, Py_ssize_t padded, const int32_t *rows, const double *root,
-                    Py_ssize_t n_rows, const double *mean, double *scaled, Py_ssize_t panel,
-                    double *first)
-    void square_rows(const double *x, Py_ssize_t padded, const int32_t *rows,
-                     const double *weight, Py_ssize_t n_rows, const double *mean, double *first,
-                     double *second)
+
+cdef extern from "_pooled_tiles.h" nogil:
     void pool_deltas(const double *x, Py_ssize_t n_tiles, Py_ssize_t n_features,
                      const double *weight, const int32_t *labels, const double *means,
                      double *delta, Py_ssize_t run)
@@ -78,6 +70,19 @@ cdef extern from "_moments_tiles.h" nogil:
                      Py_ssize_t n_rows, Py_ssize_t n_features, double *pool)
     void multiply_twins(const double *delta, const double *half, Py_ssize_t run,
                         Py_ssize_t n_rows, Py_ssize_t n_features, double *second)
+
+cdef extern from "_gathered_tiles.h" nogil:
+    const int COLUMN_STEP, PRODUCT_ROWS, PRODUCT_VECTORS
+    Py_ssize_t gather_rows(const double *weight, Py_ssize_t weight_step, Py_ssize_t tiles,
+                           int32_t *rows, double *gathered)
+    double sum_gathered(const double *gathered, Py_ssize_t n)
+    void root_gathered(double *gathered, Py_ssize_t n)
+    void scale_rows(const double *x, Py_ssize_t padded, const int32_t *rows, const double *root,
+                    Py_ssize_t n_rows, const double *mean, double *scaled, Py_ssize_t panel,
+                    double *first)
+    void square_rows(const double *x, Py_ssize_t padded, const int32_t *rows,
+                     const double *weight, Py_ssize_t n_rows, const double *mean, double *first,
+                     double *second)
     void product_rows(const double *scaled, Py_ssize_t panel, Py_ssize_t n_rows,
                       Py_ssize_t n_features, Py_ssize_t i0, Py_ssize_t j0, double *second, int n)
 
