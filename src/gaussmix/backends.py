@@ -12,7 +12,6 @@ import importlib
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import ModuleType
 from typing import NamedTuple
 
@@ -65,7 +64,7 @@ def use(name: str, level: str | None = None):
 def available() -> list[tuple[str, str]]:
     """``(name, level)`` of every backend that this process can load, the best one first."""
     found = [("cython", level) for level in reversed(LEVELS) if _module(level) is not None]
-    if find_spec("numba") is not None:
+    if _numba_installed():
         found.append(("numba", "llvm"))
     return [*found, ("reference", "numpy")]
 
@@ -81,7 +80,7 @@ def announce() -> None:
             f"GAUSSMIX_REQUIRE_EXT is set, but the compiled kernels did not load: {reason}. "
             "Rebuild with a C compiler and look at the build log."
         )
-    fallback = "Numba" if find_spec("numba") is not None else "plain NumPy (slow)"
+    fallback = "Numba" if _numba_installed() else "plain NumPy (slow)"
     warn(
         f"gaussmix runs on {fallback}, since its compiled kernels are missing ({reason}); "
         "reinstall it with a C compiler, e.g. after `apt install gcc`, for full speed.",
@@ -104,7 +103,7 @@ def config() -> dict:
         "available": [f"{name} {level}" for name, level in found],
         "not available": {
             **{f"cython {level}": reason for level, reason in _reasons.items()},
-            **({} if find_spec("numba") else {"numba": 'pip install "gaussmix[numba]"'}),
+            **({} if _numba_installed() else {"numba": 'pip install "gaussmix[numba]"'}),
         },
         "threads": threads.resolve(None),
         "build": _build_info.read(),
@@ -148,7 +147,7 @@ def _choose() -> Backend:
         )
     if _module("base") is not None:
         return _load("cython", level)
-    return _load("numba" if find_spec("numba") is not None else "reference", None)
+    return _load("numba" if _numba_installed() else "reference", None)
 
 
 def _load(name: str, level: str | None) -> Backend:
@@ -182,6 +181,12 @@ def _load(name: str, level: str | None) -> Backend:
 def _backend(name: str, level: str, module: ModuleType) -> Backend:
     kernels = (getattr(module, kernel) for kernel in Backend._fields[2:])
     return Backend(name, level, *kernels)
+
+
+def _numba_installed() -> bool:
+    from importlib.util import find_spec  # not needed where the compiled kernels load
+
+    return find_spec("numba") is not None
 
 
 def _module(level: str) -> ModuleType | None:

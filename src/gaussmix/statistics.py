@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,12 +14,11 @@ _ARRAYS = ("shift", "mass", "first", "second")
 _SCALARS = ("log_likelihood", "classification", "entropy", "weight", "n_rows")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class SufficientStatistics:
-    """Weighted sums over rows x with responsibilities r and sample weights w.
+    """Weighted sums over rows x with responsibilities r and sample weights w. Immutable.
 
     Arrays are read-only. Statistics of disjoint rows, gathered with the same mixture, add up
-    to those of all rows: on threads, in chunks, or on other machines.
+    to those of all rows: on threads, in chunks, or on other machines. See Notes.
 
     Attributes
     ----------
@@ -44,25 +42,42 @@ class SufficientStatistics:
         ``sum w``; the number of rows if there are no sample weights.
     n_rows : int
         Rows passed over, those of weight 0 included.
+
+    Notes
+    -----
+    Adding checks that layouts and shifts agree, and nothing else: responsibilities also depend on
+    weights and covariances, which the statistics do not hold. Those of two mixtures that share
+    their means but differ otherwise (an M-step may leave the means where they were) do add up,
+    to sums that belong to neither: gather all parts with one mixture, or with copies of it.
     """
 
-    shift: np.ndarray
-    mass: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    layout: str
-    log_likelihood: float = 0.0
-    classification: float = 0.0
-    entropy: float = 0.0
-    weight: float = 0.0
-    n_rows: int = 0
+    __slots__ = (*_ARRAYS, "layout", *_SCALARS)
 
-    def __post_init__(self) -> None:
-        _validate.choice("layout", self.layout, tuple(contract.LAYOUTS))
-        for name in _ARRAYS:
-            array = _validate.array(name, getattr(self, name)).copy()
+    # Written out: importing dataclasses and having it make this class costs a quarter of what
+    # importing gaussmix does.
+    def __init__(
+        self,
+        shift: np.ndarray,
+        mass: np.ndarray,
+        first: np.ndarray,
+        second: np.ndarray,
+        layout: str,
+        log_likelihood: float = 0.0,
+        classification: float = 0.0,
+        entropy: float = 0.0,
+        weight: float = 0.0,
+        n_rows: int = 0,
+    ) -> None:
+        given = (shift, mass, first, second)
+        scalars = (log_likelihood, classification, entropy, weight, n_rows)
+        _validate.choice("layout", layout, tuple(contract.LAYOUTS))
+        for name, value in zip(_ARRAYS, given, strict=True):
+            array = _validate.array(name, value).copy()
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        object.__setattr__(self, "layout", layout)
+        for name, value in zip(_SCALARS, scalars, strict=True):
+            object.__setattr__(self, name, value)
         if self.shift.ndim != 2:
             raise InvalidInputError(
                 f"shift has shape {self.shift.shape}; it must be (n_components, n_features)."
@@ -79,6 +94,28 @@ class SufficientStatistics:
                     f"{name} has shape {getattr(self, name).shape}; with shift "
                     f"{self.shift.shape} and layout {self.layout!r} it must be {shape}."
                 )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"SufficientStatistics are immutable; {name!r} cannot be set.")
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __reduce__(self):
+        # Through the constructor: what comes out of a pickle is checked, and read-only again.
+        return SufficientStatistics, tuple(getattr(self, name) for name in self.__slots__)
+
+    def __repr__(self) -> str:
+        return (
+            f"SufficientStatistics of {self.n_rows} rows (weight {self.weight:g}) for "
+            f"{self.n_components} components in {self.n_features} dimensions, {self.layout}, "
+            f"log-likelihood {self.log_likelihood:.6g}"
+        )
+
+    def _with(self, **changes) -> SufficientStatistics:
+        """A copy with some values changed."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return SufficientStatistics(**(values | changes))
 
     @property
     def n_components(self) -> int:
@@ -121,7 +158,7 @@ class SufficientStatistics:
         """All sums times `factor` >= 0 (forgetting); `n_rows`, a count, stays."""
         factor = _validate.real("factor", factor, 0.0)
         scaled = {name: factor * getattr(self, name) for name in (*_ARRAYS[1:], *_SCALARS[:-1])}
-        return replace(self, **scaled)
+        return self._with(**scaled)
 
     __rmul__ = __mul__
 
@@ -141,7 +178,7 @@ class SufficientStatistics:
             half = (first + 0.5 * mass * e)[:, :, None] * e[:, None, :]
             half = half.sum(axis=0) if self.layout == "pooled" else half
             second = half + half.swapaxes(-1, -2)
-        return replace(self, shift=shift, first=first + mass * e, second=self.second + second)
+        return self._with(shift=shift, first=first + mass * e, second=self.second + second)
 
 
 def second_shape(n_components: int, n_features: int, layout: str) -> tuple[int, ...]:

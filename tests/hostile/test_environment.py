@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from gaussmix import backends
+
 # No assert: -O removes them.
 WORK = """
     import numpy as np
@@ -30,6 +32,36 @@ def test_l4_importing_loads_nothing_heavy(run_python):
         print(sorted(heavy & set(sys.modules)))
     """
     assert run_python(code) == "[]"
+
+
+def test_l4_importing_adds_only_these_modules_to_those_of_numpy(run_python):
+    # Import time is a promise, and a module more is how it is broken: a change here is one of
+    # cost. Measure it (benchmarks/bench_startup.py) before this list grows.
+    code = """
+        import sys
+        import numpy
+        before = set(sys.modules)
+        import gaussmix
+        print(*sorted(set(sys.modules) - before))
+    """
+    own = "_build_info _convert _parameters _validate backends covariance covariance.base "
+    own += "covariance.dense covariance.diagonal criteria errors expectation kernels "
+    own += "kernels.contract mixture rules statistics threads"
+    expected = {"gaussmix", "__future__", *(f"gaussmix.{name}" for name in own.split())}
+    added = set(run_python(code, GAUSSMIX_BACKEND="reference").split())
+    assert added == expected
+
+
+def test_l4_importing_loads_the_base_kernels_alone(run_python):
+    if not any(name == "cython" for name, _ in backends.available()):
+        pytest.skip("no compiled kernels")
+    code = """
+        import sys
+        import gaussmix
+        print([name for name in sys.modules if name.startswith("gaussmix.kernels._cython")])
+    """
+    only_base = "['gaussmix.kernels._cython_base']"
+    assert run_python(code, GAUSSMIX_BACKEND=None, GAUSSMIX_CPU_LEVEL=None) == only_base
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux's /proc")
