@@ -381,9 +381,17 @@ def test_running_out_of_memory_is_an_error_not_a_traceback(run, monkeypatch):
     assert "Unable to allocate 9 TiB" in error_of(run("fit", "faithful"))
 
 
-def command(*arguments, **options):
+# A job in a shell's background ignores SIGINT, and so do its children, tests and commands alike.
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("gaussmix", run_name="__main__", alter_sys=True)
+"""
+
+
+def command(*arguments, program=("-m", "gaussmix"), **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "gaussmix", *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         **options,
@@ -404,7 +412,8 @@ class TestProcess:
     def test_a_signal_in_a_long_fit_leaves_no_traceback(self, tmp_path):
         X = np.random.default_rng(0).normal(size=(200_000, 8))
         np.save(tmp_path / "x.npy", X)
-        process = command("fit", tmp_path / "x.npy", "-k", 20, "--tol", 0)
+        endless = ("-k", 20, "--tol", 0, "--max-iter", 10**6)
+        process = command("fit", tmp_path / "x.npy", *endless, program=("-c", INTERRUPTIBLE))
         # The heading says that reading is over; the rest of the time is the fit's.
         process.stdout.readline()
         process.stdout.readline()

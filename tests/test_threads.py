@@ -1,9 +1,6 @@
 """threads: argument, environment, affinity, container quota, fork."""
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -19,20 +16,6 @@ def fresh(monkeypatch):
     threads.reset()
     yield
     threads.reset()
-
-
-def run(code: str, **environment: str) -> str:
-    """What `code` prints in a fresh interpreter whose warnings are errors."""
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
@@ -85,14 +68,14 @@ def test_an_empty_variable_is_no_variable(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_an_affinity_of_one_cpu_gives_one_thread():
+def test_an_affinity_of_one_cpu_gives_one_thread(run_python):
     code = """
         import os
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         from gaussmix import threads
         print(threads.resolve())
     """
-    assert run(code, GAUSSMIX_NUM_THREADS="", OMP_NUM_THREADS="") == "1"
+    assert run_python(code, "-W", "error", GAUSSMIX_NUM_THREADS="", OMP_NUM_THREADS="") == "1"
 
 
 def _groups(tmp_path, membership: str, files: dict[str, str]):
@@ -161,7 +144,7 @@ def test_a_quota_is_rounded_down_but_leaves_one_thread(monkeypatch, quota, cpus,
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_uses_one_thread_and_says_so_once():
+def test_a_forked_child_uses_one_thread_and_says_so_once(run_python):
     code = """
         import os, warnings
         from gaussmix import threads
@@ -176,11 +159,12 @@ def test_a_forked_child_uses_one_thread_and_says_so_once():
         os.waitpid(child, 0)
         print(threads.resolve(3))
     """
-    assert run(code).splitlines() == ["3", "[1, 1, 1] ['BackendWarning']", "3"]
+    lines = run_python(code, "-W", "error").splitlines()
+    assert lines == ["3", "[1, 1, 1] ['BackendWarning']", "3"]
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux's /proc")
-def test_importing_and_resolving_start_no_thread_and_change_no_variable():
+def test_importing_and_resolving_start_no_thread_and_change_no_variable(run_python):
     code = """
         import os
         before = dict(os.environ)
@@ -188,4 +172,4 @@ def test_importing_and_resolving_start_no_thread_and_change_no_variable():
         threads.resolve()
         print(len(os.listdir("/proc/self/task")), dict(os.environ) == before)
     """
-    assert run(code, OPENBLAS_NUM_THREADS="1") == "1 True"
+    assert run_python(code, "-W", "error", OPENBLAS_NUM_THREADS="1") == "1 True"

@@ -6,18 +6,8 @@ E the EM iteration, F scoring and sampling, G threads and processes, H memory, L
 For each one the outcome is the right number, a named warning, or a named error.
 """
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than a few seconds")
 
 
 @pytest.fixture(scope="session")
@@ -59,31 +49,3 @@ def judge():
         return value
 
     return check
-
-
-@pytest.fixture(scope="session")
-def run_python():
-    """``run(code, *options, **changes)``: what a fresh interpreter prints; None unsets."""
-
-    def run(code, *options, cwd=None, **changes):
-        environment = {**os.environ, **{k: v for k, v in changes.items() if v is not None}}
-        for variable in [k for k, v in changes.items() if v is None]:
-            environment.pop(variable, None)
-        process = subprocess.Popen(
-            [sys.executable, *options, "-c", textwrap.dedent(code)],
-            env=environment,
-            cwd=cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, errors = process.communicate(timeout=240)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # its forked children too
-            output, errors = process.communicate()
-        assert process.returncode == 0, errors
-        return output.strip()
-
-    return run

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gaussmix.kernels import contract
+from kernel_calls import accumulate, evaluate, make_parameters
 
 pytest.importorskip("numba")
 
@@ -22,27 +23,15 @@ RTOL_ELEMENTARY = 1.25 * EPS
 def make_call(n_rows=5000):
     """(X, parameters) of a mixture with D = 8, K = 3: several threads' worth of rows."""
     rng = np.random.default_rng(0)
-    factors = np.tril(rng.normal(size=(3, 8, 8))) / 8 + np.eye(8)
-    parameters = contract.Parameters(
-        contract.FACTOR_FULL, rng.normal(size=3), rng.normal(size=(3, 8)), factors, np.zeros(8)
-    )
-    return rng.normal(size=(n_rows, 8)), parameters
+    return rng.normal(size=(n_rows, 8)), make_parameters(rng, contract.FACTOR_FULL, 3, 8)
 
 
 def logpdf(X, parameters, n_threads):
-    out = np.empty(len(X))
-    assert numba_kernels.evaluate(X, parameters, contract.WANT_LOGPDF, out, n_threads) == -1
-    return out
+    return evaluate(numba_kernels, X, parameters, contract.WANT_LOGPDF, n_threads)
 
 
 def sums(X, parameters, n_threads):
-    plan = contract.plan(3, 8, contract.LAYOUT_FULL)
-    size = contract.offsets(3, 8, contract.LAYOUT_FULL).size
-    accumulators = np.zeros((plan.n_accumulators, size))
-    rules = (contract.LAYOUT_FULL, contract.RULE_SOFT)
-    arguments = (X, None, 0, parameters, *rules, accumulators, plan, n_threads)
-    assert numba_kernels.accumulate(*arguments) == -1
-    return accumulators
+    return accumulate(numba_kernels, X, parameters, contract.LAYOUT_FULL, threads=n_threads)
 
 
 def test_exp_is_within_an_ulp():

@@ -3,21 +3,15 @@
 How close a kernel comes to the oracle for every backend, layout and shape: parity/test_backends.py.
 """
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import oracle
 from gaussmix import backends
 from gaussmix.kernels import contract
-
-_spec = importlib.util.spec_from_file_location(
-    "gaussmix_oracle", Path(__file__).parents[1] / "oracle.py"
-)
-oracle = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(oracle)
+from kernel_calls import accumulate
 
 EPS = np.finfo(np.float64).eps
 TYPES = ("full", "tied", "diag", "spherical")
@@ -69,12 +63,10 @@ def kernel_em_step(X, sample_weight, mixture, covariance_type):
     parameters = kernel_parameters(*mixture, covariance_type)
     n_components, n_features = parameters.means.shape
     layout = contract.LAYOUTS[LAYOUTS[covariance_type]]
-    plan = contract.plan(n_components, n_features, layout)
     parts = contract.offsets(n_components, n_features, layout)
-    accumulators = np.zeros((plan.n_accumulators, parts.size))
-    kernel = backends.active().accumulate
-    arguments = (X, sample_weight, 0, parameters, layout, contract.RULE_SOFT, accumulators, plan, 2)
-    assert kernel(*arguments) == -1
+    accumulators = accumulate(
+        backends.active(), X, parameters, layout, weight=sample_weight, threads=2
+    )
     total = contract.combine(accumulators, parameters, layout)
     mass = total[: parts.first]
     first = total[parts.first : parts.second].reshape(n_components, n_features)

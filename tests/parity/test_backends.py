@@ -1,13 +1,12 @@
 """Every backend against the long-double oracle: values within derived error bounds."""
 
-import importlib.util
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import oracle
 from gaussmix.kernels import contract
 from gaussmix.kernels.contract import (
     FACTOR_DIAG,
@@ -24,25 +23,15 @@ from gaussmix.kernels.contract import (
     WANT_RESPONSIBILITIES,
     Parameters,
 )
-
-_spec = importlib.util.spec_from_file_location(
-    "gaussmix_kernel_calls", Path(__file__).with_name("kernel_calls.py")
+from kernel_calls import (
+    KINDS,
+    LAYOUT_NAMES,
+    RULES,
+    accumulate,
+    evaluate,
+    make_large,
+    make_parameters,
 )
-calls = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(calls)
-KINDS = calls.KINDS
-LAYOUT_NAMES = calls.LAYOUT_NAMES
-RULES = calls.RULES
-accumulate = calls.accumulate
-evaluate = calls.evaluate
-make_large = calls.make_large
-make_parameters = calls.make_parameters
-
-_spec = importlib.util.spec_from_file_location(
-    "gaussmix_oracle", Path(__file__).parents[1] / "oracle.py"
-)
-oracle = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(oracle)
 
 LONG = np.longdouble
 EPS = np.finfo(np.float64).eps

@@ -1,8 +1,5 @@
 """The same bits for any thread count, memory order, cut into chunks, and company of a row."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,21 +8,17 @@ from gaussmix.kernels.contract import (
     LAYOUT_FULL,
     WANT_LOG_JOINT,
 )
-
-_spec = importlib.util.spec_from_file_location(
-    "gaussmix_kernel_calls", Path(__file__).with_name("kernel_calls.py")
+from kernel_calls import (
+    KINDS,
+    THREADS,
+    WANTS,
+    accumulate,
+    combinations,
+    equal_bits,
+    evaluate,
+    make_large,
+    make_parameters,
 )
-calls = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(calls)
-KINDS = calls.KINDS
-THREADS = calls.THREADS
-WANTS = calls.WANTS
-accumulate = calls.accumulate
-combinations = calls.combinations
-equal_bits = calls.equal_bits
-evaluate = calls.evaluate
-make_large = calls.make_large
-make_parameters = calls.make_parameters
 
 EPS = np.finfo(np.float64).eps
 

@@ -1,8 +1,5 @@
 """Bad rows, rows far away, rows of weight zero, and calls that are wrong; for every backend."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -22,20 +19,16 @@ from gaussmix.kernels.contract import (
     WANT_RESPONSIBILITIES,
     Parameters,
 )
-
-_spec = importlib.util.spec_from_file_location(
-    "gaussmix_kernel_calls", Path(__file__).with_name("kernel_calls.py")
+from kernel_calls import (
+    KINDS,
+    WANTS,
+    accumulate,
+    combinations,
+    evaluate,
+    make_large,
+    make_parameters,
+    new_out,
 )
-calls = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(calls)
-KINDS = calls.KINDS
-WANTS = calls.WANTS
-accumulate = calls.accumulate
-combinations = calls.combinations
-evaluate = calls.evaluate
-make_large = calls.make_large
-make_parameters = calls.make_parameters
-new_out = calls.new_out
 
 EPS = np.finfo(np.float64).eps
 
