@@ -121,7 +121,7 @@ def test_a_nan_inside_em_names_iteration_and_component(X):
     expectation = Faulty(X, None, "full", 4, 1)
     floor = fitting.Floor(X.std(axis=0), 1e-6)
     with pytest.raises(gm.DegenerateFitError, match="iteration 2: the sums of component 1"):
-        em.run_em(expectation, start, em.maximiser(floor), floor, tol=0.0, max_iter=10)
+        em.run_em(expectation, start, em.Maximiser(floor), floor, tol=0.0, max_iter=10)
 
 
 def test_a_falling_log_likelihood_is_caught_and_the_better_mixture_kept(X):

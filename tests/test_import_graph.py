@@ -20,6 +20,7 @@ TIERS = [
     ["covariance"],
     ["expectation"],
     ["mixture"],
+    ["maximisation"],
     ["em"],
     ["diagnosis", "start"],
     ["search"],

@@ -25,7 +25,7 @@ LEVELS = ("base", "avx2", "avx512")  # ascending
 
 
 class Backend(NamedTuple):
-    """The kernels of a backend; ``kernels/reference.py`` says what they mean."""
+    """The kernels of a backend; ``kernels/contract.py`` says where their meaning stands."""
 
     name: str
     level: str
@@ -33,6 +33,8 @@ class Backend(NamedTuple):
     evaluate: Callable
     factorise: Callable
     fold_pairs: Callable
+    maximise: Callable | None = None  # these two are NumPy's where there is no compiled form
+    iterate: Callable | None = None
 
 
 _reasons: dict[str, str] = {}  # why a compiled level is not available
@@ -179,7 +181,7 @@ def _load(name: str, level: str | None) -> Backend:
 
 
 def _backend(name: str, level: str, module: ModuleType) -> Backend:
-    kernels = (getattr(module, kernel) for kernel in Backend._fields[2:])
+    kernels = (getattr(module, kernel, None) for kernel in Backend._fields[2:])
     return Backend(name, level, *kernels)
 
 

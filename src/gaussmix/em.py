@@ -8,14 +8,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import backends
 from .covariance import Floor
 from .errors import DegenerateFitError, PrecisionWarning, warn
 from .expectation import Expectation
+from .kernels import contract
+from .kernels.contract import StepPlan
+from .maximisation import Maximiser, Step, flat_state, mixture_of, statistics_of
 from .mixture import Mixture
 from .rules import SOFT, Rule
 from .statistics import SufficientStatistics
 
 EPS = float(np.finfo(float).eps)
+
+Maximise = Callable[[SufficientStatistics, Mixture], Step]
+LOOP_REASONS = {
+    contract.LOOP_FULL: None,
+    contract.LOOP_SETTLED: "tol",
+    contract.LOOP_UNCHANGED: "no change",
+}
 
 
 @dataclass(frozen=True)
@@ -153,30 +164,6 @@ class Run(NamedTuple):
     empty: dict[int, int]
 
 
-class Step(NamedTuple):
-    """A mixture and which components (K,) bool were raised to the floor or had no mass."""
-
-    mixture: Mixture
-    floored: np.ndarray
-    empty: np.ndarray
-
-
-Maximise = Callable[[SufficientStatistics, Mixture], Step]
-
-
-def maximiser(floor: Floor) -> Maximise:
-    """The M-step of the mixture's own family under `floor`."""
-
-    def maximise(statistics: SufficientStatistics, mixture: Mixture) -> Step:
-        # What overflows is found by `finite`, in the sums of the next pass at the latest.
-        with np.errstate(over="ignore", invalid="ignore"):
-            step = mixture.family.m_step(statistics, mixture.covariances, floor)
-        updated = Mixture._of(mixture.family, step.weights, step.means, step.covariances)
-        return Step(updated, step.floored, step.empty)
-
-    return maximise
-
-
 def rounding_bound(mixture: Mixture, statistics: SufficientStatistics, floor: Floor) -> float:
     """How far the total log-likelihood may fall from one iteration to the next by rounding.
 
@@ -218,53 +205,130 @@ def run_em(
         If a log-likelihood or a parameter is not finite or a covariance is singular; names
         the iteration and the component.
     """
-    mixture = start
-    statistics = finite(expectation(start.kernel_parameters, rule), 0)
-    objective = [getattr(statistics, rule.objective)]
-    last = objective[0] if previous_objective is None else previous_objective
-    change = np.inf if previous_objective is None else (objective[0] - last) / statistics.weight
-    floored: dict[int, int] = {}
-    empty: dict[int, int] = {}
-    stop_reason, n_iter = "max_iter", 0
-    for n_iter in range(1, max_iter + 1):
-        settled = abs(change) < tol
-        try:
-            step = maximise(statistics, mixture)
-        except DegenerateFitError as error:
-            raise DegenerateFitError(f"iteration {n_iter}: {error}") from None
-        updated = finite(expectation(step.mixture.kernel_parameters, rule), n_iter)
-        value = getattr(updated, rule.objective)
-        fall = objective[-1] - value
-        if fall > 0.0 and fall > (bound := rounding_bound(mixture, statistics, floor)):
-            warn(
-                f"the log-likelihood fell by {fall:.3g} nats in iteration "
-                f"{n_iter}, more than rounding explains ({bound:.3g}); the mixture before it is "
-                "kept. Subtract large offsets from X, or raise reg_covar.",
-                PrecisionWarning,
-            )
-            stop_reason, n_iter = "rounding", n_iter - 1
-            break
-        unchanged = value == objective[-1] and step.mixture == mixture
-        change = (value - objective[-1]) / updated.weight
-        mixture, statistics = step.mixture, updated
-        objective.append(value)
-        floored = _first_seen(floored, step.floored, n_iter)
-        empty = _first_seen(empty, step.empty, n_iter)
-        if callback is not None and callback(
-            IterationState(n_iter, mixture, statistics.log_likelihood, change)
-        ):
+    fit = _Run(expectation, start, maximise, floor, rule, tol, previous_objective)
+    stop_reason = None
+    while stop_reason is None and fit.n_iter < max_iter:
+        before = fit.n_iter
+        stop_reason = fit.advance(max_iter - before if callback is None else 1)
+        if callback is not None and fit.n_iter > before and callback(fit.state()):
             stop_reason = "callback"
-            break
-        if settled:
-            stop_reason = "tol"
-            break
-        if unchanged:
-            stop_reason = "no change"
-            break
-    if mixture.n_components == 1 and stop_reason in ("max_iter", "no change") and n_iter:
+    stop_reason = stop_reason or "max_iter"
+    if start.n_components == 1 and stop_reason in ("max_iter", "no change") and fit.n_iter:
         stop_reason = "closed form"
     converged = stop_reason in ("tol", "no change", "closed form")
-    return Run(mixture, statistics, objective, n_iter, converged, stop_reason, floored, empty)
+    return Run(
+        fit.mixture,
+        fit.statistics,
+        fit.objective,
+        fit.n_iter,
+        converged,
+        stop_reason,
+        fit.floored,
+        fit.empty,
+    )
+
+
+class _Run:
+    """What an EM run has reached; ordinary iterations are done by the compiled loop."""
+
+    def __init__(
+        self,
+        expectation: Expectation,
+        start: Mixture,
+        maximise: Maximise,
+        floor: Floor,
+        rule: Rule,
+        tol: float,
+        previous_objective: float | None,
+    ) -> None:
+        self.expectation, self.maximise, self.floor = expectation, maximise, floor
+        self.rule, self.tol = rule, tol
+        self.mixture = start
+        self.statistics = finite(expectation(start.kernel_parameters, rule), 0)
+        self.objective = [getattr(self.statistics, rule.objective)]
+        self.change = np.inf  # of the mean objective, in the last iteration
+        if previous_objective is not None:
+            self.change = (self.objective[0] - previous_objective) / self.statistics.weight
+        self.floored: dict[int, int] = {}
+        self.empty: dict[int, int] = {}
+        self.plan = self._loop_plan()
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.objective) - 1
+
+    def state(self) -> IterationState:
+        """What a callback is told."""
+        likelihood = self.statistics.log_likelihood
+        return IterationState(self.n_iter, self.mixture, likelihood, self.change)
+
+    def advance(self, limit: int) -> str | None:
+        """At least one iteration, if none fails, and at most `limit`; why to stop, if so."""
+        if self.plan is not None:
+            done, code = self._leap(limit)
+            if code != contract.LOOP_HANDED_BACK:
+                return LOOP_REASONS[code]
+            if done == limit:
+                return None
+        return self._iterate()
+
+    def _loop_plan(self) -> StepPlan | None:
+        """The M-step as the compiled loop knows it; None where every iteration is done here."""
+        if (
+            # Another class, or another function, may do anything.
+            type(self.expectation) is not Expectation
+            or not isinstance(self.maximise, Maximiser)
+            or self.expectation.call_iterations < 1
+            or backends.active().iterate is None
+        ):
+            return None
+        return self.maximise.plan(self.mixture)
+
+    def _leap(self, limit: int) -> tuple[int, int]:
+        """Ordinary iterations, compiled; how many, and the LOOP_ code that ended them."""
+        state = flat_state(self.mixture, self.statistics, self.plan)
+        trace, code = self.expectation.iterate(
+            state, self.plan, self.rule, self.tol, self.change, limit
+        )
+        if len(trace):
+            self.objective += trace.tolist()
+            self.mixture = mixture_of(state, self.mixture.family, self.plan)
+            n_rows = self.statistics.n_rows
+            sums = statistics_of(state, self.mixture, self.plan, n_rows)
+            # The loop looks at the sums as well; a fit must not end on any that it did not.
+            self.statistics = finite(sums, self.n_iter)
+            self.change = (self.objective[-1] - self.objective[-2]) / self.statistics.weight
+            self.floored, self.empty = {}, {}
+        return len(trace), code
+
+    def _iterate(self) -> str | None:
+        """One iteration; why to stop, if so."""
+        n_iter = self.n_iter + 1
+        settled = abs(self.change) < self.tol
+        try:
+            step = self.maximise(self.statistics, self.mixture)
+        except DegenerateFitError as error:
+            raise DegenerateFitError(f"iteration {n_iter}: {error}") from None
+        updated = finite(self.expectation(step.mixture.kernel_parameters, self.rule), n_iter)
+        value, before = getattr(updated, self.rule.objective), self.objective[-1]
+        fall = before - value
+        if fall > 0.0:
+            bound = rounding_bound(self.mixture, self.statistics, self.floor)
+            if fall > bound:
+                warn(
+                    f"the log-likelihood fell by {fall:.3g} nats in iteration "
+                    f"{n_iter}, more than rounding explains ({bound:.3g}); the mixture before it "
+                    "is kept. Subtract large offsets from X, or raise reg_covar.",
+                    PrecisionWarning,
+                )
+                return "rounding"
+        unchanged = value == before and step.mixture == self.mixture
+        self.change = (value - before) / updated.weight
+        self.mixture, self.statistics = step.mixture, updated
+        self.objective.append(value)
+        self.floored = _first_seen(self.floored, step.floored, n_iter)
+        self.empty = _first_seen(self.empty, step.empty, n_iter)
+        return "tol" if settled else "no change" if unchanged else None
 
 
 def _first_seen(seen: dict[int, int], now: np.ndarray, iteration: int) -> dict[int, int]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _validate, backends, threads
 from .kernels import contract
-from .kernels.contract import Parameters
+from .kernels.contract import Parameters, StepPlan
 from .rules import SOFT, Rule
 from .statistics import SufficientStatistics, from_accumulator
 
@@ -48,6 +48,9 @@ class Expectation:
         self._call_rows = self._plan.slot_rows * max(
             self.n_threads, CALL_FLOPS * self.n_threads // (flops * self._plan.slot_rows)
         )
+        # With the M-step's two Cholesky factorisations and an inverse for each component.
+        iteration = flops * n_rows + 2 * n_components * n_features**3
+        self.call_iterations = CALL_FLOPS * self.n_threads // iteration
 
     def __call__(self, parameters: Parameters, rule: Rule = SOFT) -> SufficientStatistics:
         """Statistics of all rows under `parameters`, around their means; O(N K D^2).
@@ -78,6 +81,36 @@ class Expectation:
             self._accumulators[: self._n_used], parameters, layout, backend.fold_pairs
         )
         return from_accumulator(total, parameters.means, self.layout, n_rows)
+
+    def iterate(
+        self,
+        state: np.ndarray,
+        step: StepPlan,
+        rule: Rule,
+        tol: float,
+        change: float,
+        max_iter: int,
+    ) -> tuple[np.ndarray, int]:
+        """The objective after each EM iteration done on a flat state, in place; and a LOOP_ code.
+
+        At most `max_iter` iterations, and at most `call_iterations`, which must not be 0: then a
+        pass alone takes longer than a kernel call may. See ``kernels.contract``.
+        """
+        trace = np.empty(min(max_iter, self.call_iterations))
+        done, code = backends.active().iterate(
+            self.X,
+            self.sample_weight,
+            state,
+            step,
+            rule.code,
+            self._accumulators,
+            self._plan,
+            tol,
+            change,
+            trace,
+            self.n_threads,
+        )
+        return trace[:done], code
 
 
 def row_flops(n_components: int, n_features: int) -> int:

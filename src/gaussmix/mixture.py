@@ -93,34 +93,42 @@ class Mixture:
         mixture._set(chosen, weights, means, covariances)
         return mixture
 
+    @classmethod
+    def _with(cls, chosen: CovarianceFamily, weights, covariances, parameters) -> Mixture:
+        """A mixture whose precision factors and log coefficients are known as well."""
+        mixture = object.__new__(cls)
+        mixture._keep(chosen, weights, covariances, parameters)
+        return mixture
+
     def _set(self, chosen: CovarianceFamily, weights, means, covariances) -> None:
         n_features = means.shape[1]
         factors, log_determinants = chosen.factor(covariances)
-        values = {
-            "weights": weights,
-            "means": means,
-            "covariances": covariances,
-            "precision_factors": factors,
-        }
-        values = {name: frozen(array) for name, array in values.items()}
         # The kernels know diagonals as (K, D); a spherical family has one number for a row.
-        kernel_factors = factors
         if chosen.factor_kind == contract.FACTOR_DIAG and factors.ndim == 1:
-            kernel_factors = np.repeat(factors[:, None], n_features, axis=1)
+            factors = np.repeat(factors[:, None], n_features, axis=1)
             log_determinants = n_features * log_determinants
         parameters = Parameters(
             chosen.factor_kind,
             log_coefficients(weights, log_determinants, n_features),
             np.ascontiguousarray(means),
-            np.ascontiguousarray(kernel_factors),
+            np.ascontiguousarray(factors),
             np.einsum("k,kd->d", weights, means),
         )
-        values |= {
-            "covariance_type": chosen.name,
-            "family": chosen,
-            "kernel_parameters": parameters,
-        }
-        self.__dict__.update(values)
+        self._keep(chosen, weights, covariances, parameters)
+
+    def _keep(self, chosen: CovarianceFamily, weights, covariances, parameters) -> None:
+        kind, _, means, factors, _ = parameters
+        if kind == contract.FACTOR_DIAG and covariances.ndim == 1:
+            factors = factors[:, 0]
+        self.__dict__.update(
+            covariance_type=chosen.name,
+            family=chosen,
+            kernel_parameters=parameters,
+            weights=frozen(weights),
+            means=frozen(means),
+            covariances=frozen(covariances),
+            precision_factors=frozen(factors),
+        )
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(

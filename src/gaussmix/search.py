@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .covariance import Floor
-from .em import IterationState, Run, StartReport, maximiser, run_em
+from .em import IterationState, Run, StartReport, run_em
 from .errors import DegenerateFitError
 from .expectation import row_flops
+from .maximisation import Maximiser
 from .mixture import Mixture
 from .start import KINDS, StartMaker
 
@@ -65,7 +66,7 @@ class Search:
         adapt: Callable[[Mixture], Mixture] | None,
     ) -> None:
         self.maker = maker
-        self.maximise = maximiser(maker.floor)
+        self.maximise = Maximiser(maker.floor)
         self.options = options
         self.callback = callback
         self.previous = previous

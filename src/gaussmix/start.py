@@ -8,9 +8,10 @@ import numpy as np
 
 from .covariance import CovarianceFamily, Floor, MStep, family
 from .diagnosis import Summary
-from .em import Step, finite, run_em
+from .em import finite, run_em
 from .expectation import Expectation, evaluate
 from .kernels.contract import FACTOR_DIAG, FACTOR_SHARED, WANT_MAHALANOBIS, Parameters
+from .maximisation import MeansMaximiser
 from .mixture import Mixture
 from .rules import HARD
 from .statistics import SufficientStatistics, second_shape
@@ -221,7 +222,7 @@ class StartMaker:
         run = run_em(
             expectation,
             self._centre_mixture(centres),
-            _move_means,
+            MeansMaximiser(self.floor),
             self.floor,
             tol=KMEANS_TOL,
             max_iter=KMEANS_ITERATIONS,
@@ -262,15 +263,6 @@ class StartMaker:
             second = second.sum(axis=0)
         shift = np.repeat(mean[None], self.n_components, axis=0)
         return SufficientStatistics(shift, mass, first, second, layout)
-
-
-def _move_means(statistics: SufficientStatistics, mixture: Mixture) -> Step:
-    """The M-step of k-means: means of the cells; an empty cell keeps its centre."""
-    empty = statistics.mass <= 0.0
-    mass = np.where(empty, 1.0, statistics.mass)
-    means = mixture.means + np.where(empty[:, None], 0.0, statistics.first / mass[:, None])
-    moved = Mixture._of(mixture.family, mixture.weights, means, mixture.covariances)
-    return Step(moved, np.zeros_like(empty), empty)
 
 
 def _pick(weight: np.ndarray, uniforms: np.ndarray) -> np.ndarray:

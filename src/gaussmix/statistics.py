@@ -117,6 +117,16 @@ class SufficientStatistics:
         values = {name: getattr(self, name) for name in self.__slots__}
         return SufficientStatistics(**(values | changes))
 
+    def write_to(self, accumulator: np.ndarray) -> None:
+        """Fill a flat accumulator (S,) of the kernels; pairs of a pooled one are folded: zero."""
+        code = contract.LAYOUTS[self.layout]
+        part = contract.offsets(*self.shift.shape, code)
+        accumulator[: part.first] = self.mass
+        accumulator[part.first : part.second] = self.first.ravel()
+        accumulator[part.second : part.pairs] = self.second.ravel()
+        accumulator[part.pairs : part.scalars] = 0.0
+        accumulator[part.scalars :] = [getattr(self, name) for name in _SCALARS[:-1]]
+
     @property
     def n_components(self) -> int:
         """K."""

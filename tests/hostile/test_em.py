@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+from gaussmix.expectation import Expectation
 
 TYPES = ["full", "tied", "diag", "spherical"]
 # Sums of N terms, each rounded; pairwise or in slots, so that the bound is generous.
@@ -74,17 +75,22 @@ def test_e3_the_estimator_uses_scikit_learns_warning():
 
 
 def _fail_at_pass(monkeypatch, error, number):
-    """Make the `number`-th pass over the data raise `error`."""
-    from gaussmix import expectation
-
-    original, count = expectation.Expectation.__call__, iter(range(1, 1 << 30))
+    """Make the `number`-th pass over the data raise `error`, or the loop that makes passes."""
+    original, count = Expectation.__call__, iter(range(1, 1 << 30))
+    iterate = Expectation.iterate
 
     def call(this, *arguments):
         if next(count) == number:
             raise error
         return original(this, *arguments)
 
-    monkeypatch.setattr(expectation.Expectation, "__call__", call)
+    def loop(this, state, step, rule, tol, change, max_iter):
+        if next(count) == number:
+            raise error
+        return iterate(this, state, step, rule, tol, change, 1)
+
+    monkeypatch.setattr(Expectation, "__call__", call)
+    monkeypatch.setattr(Expectation, "iterate", loop)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), gm.DegenerateFitError("x")])

@@ -49,6 +49,7 @@ class CovarianceFamily(ABC):
     name: str  # the covariance_type users write
     layout: str  # of the second moments its M-step reads
     factor_kind: int  # how the kernels read its precision factors
+    step_code: int | None = None  # of the compiled M-step, if the kernels have one
 
     @abstractmethod
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:

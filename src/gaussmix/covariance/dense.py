@@ -18,6 +18,7 @@ class Full(CovarianceFamily):
     name = "full"
     layout = "full"
     factor_kind = contract.FACTOR_FULL
+    step_code = contract.STEP_FULL
 
     def shape(self, n_components, n_features):
         return (n_components, n_features, n_features)
@@ -51,6 +52,7 @@ class Tied(CovarianceFamily):
     name = "tied"
     layout = "pooled"
     factor_kind = contract.FACTOR_SHARED
+    step_code = contract.STEP_TIED
 
     def shape(self, n_components, n_features):
         return (n_features, n_features)

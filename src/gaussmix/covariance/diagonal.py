@@ -15,6 +15,7 @@ class Diagonal(CovarianceFamily):
     name = "diag"
     layout = "diag"
     factor_kind = contract.FACTOR_DIAG
+    step_code = contract.STEP_DIAG
 
     def shape(self, n_components, n_features):
         return (n_components, n_features)
@@ -58,6 +59,7 @@ class Spherical(CovarianceFamily):
     name = "spherical"
     layout = "spherical"
     factor_kind = contract.FACTOR_DIAG
+    step_code = contract.STEP_SPHERICAL
 
     def shape(self, n_components, n_features):
         return (n_components,)

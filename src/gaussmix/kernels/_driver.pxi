@@ -167,42 +167,53 @@ def accumulate(X, sample_weight, first_row, parameters, layout, rule, accumulato
     """
     cdef Problem problem
     cdef Views views
-    cdef Py_ssize_t n_slots, start = first_row, tile_rows = LANES * WIDE
-    cdef Py_ssize_t[2] shape
+    cdef Py_ssize_t n_pieces
     memset(&problem, 0, sizeof(Problem))
     views.n = 0
     try:
         read_rows(&views, X, &problem)
         read_model(&views, parameters, &problem)
         problem.layout = layout
-        problem.rule = rule
-        if not 0 <= problem.layout <= LAYOUT_POOLED or not 0 <= problem.rule <= RULE_HARD:
-            raise ValueError(f"layout is {layout} and rule is {rule}; use the LAYOUT_ and RULE_ "
-                             "codes.")
-        problem.block, problem.slot_rows, problem.n_accumulators = plan
-        if (problem.block < 1 or problem.block > 1 << 20 or problem.block % tile_rows
-                or problem.slot_rows < 1 or problem.slot_rows % problem.block
-                or problem.n_accumulators < 1):
-            raise ValueError(f"{plan} is no plan: slot_rows has to be a multiple of block, and "
-                             f"block of {tile_rows}. Use plan().")
-        # Few rows get a small workspace; they are one block either way.
-        problem.block = min(problem.block, (problem.X.n_rows // tile_rows + 1) * tile_rows)
-        if start < 0 or start % problem.slot_rows:
-            raise ValueError(f"first_row is {first_row}; a multiple of slot_rows = "
-                             f"{problem.slot_rows} is needed. Cut the rows at slot boundaries.")
-        if sample_weight is not None:
-            problem.weight = numbers(&views, sample_weight, "sample_weight", problem.X.n_rows)
-        problem.first_slot = start // problem.slot_rows
-        problem.accumulator_size = accumulator_size(&problem)
-        shape = [problem.n_accumulators, problem.accumulator_size]
-        buffer = view(&views, accumulators, "accumulators", 2, "d", True)
-        check_contiguous(buffer, "accumulators", shape)
-        problem.accumulators = <double *>buffer.buf
-        n_slots = problem.X.n_rows // problem.slot_rows + (
-            problem.X.n_rows % problem.slot_rows > 0)
-        return run(&problem, True, min(n_slots, problem.n_accumulators), n_threads)
+        if not 0 <= problem.layout <= LAYOUT_POOLED:
+            raise ValueError(f"layout is {layout}; use one of the LAYOUT_ codes.")
+        n_pieces = read_sums(&views, &problem, sample_weight, first_row, rule, accumulators, plan)
+        return run(&problem, True, n_pieces, n_threads)
     finally:
         release(&views)
+
+
+cdef Py_ssize_t read_sums(Views *views, Problem *problem, object sample_weight, object first_row,
+                          object rule, object accumulators, object plan) except -1:
+    """What is summed and how; returns how many accumulators take part.
+
+    X, the sizes of the model and the layout must have been read.
+    """
+    cdef Py_ssize_t n_slots, start = first_row, tile_rows = LANES * WIDE
+    cdef Py_ssize_t[2] shape
+    problem.rule = rule
+    if not 0 <= problem.rule <= RULE_HARD:
+        raise ValueError(f"rule is {rule}; use one of the RULE_ codes.")
+    problem.block, problem.slot_rows, problem.n_accumulators = plan
+    if (problem.block < 1 or problem.block > 1 << 20 or problem.block % tile_rows
+            or problem.slot_rows < 1 or problem.slot_rows % problem.block
+            or problem.n_accumulators < 1):
+        raise ValueError(f"{plan} is no plan: slot_rows has to be a multiple of block, and "
+                         f"block of {tile_rows}. Use plan().")
+    # Few rows get a small workspace; they are one block either way.
+    problem.block = min(problem.block, (problem.X.n_rows // tile_rows + 1) * tile_rows)
+    if start < 0 or start % problem.slot_rows:
+        raise ValueError(f"first_row is {first_row}; a multiple of slot_rows = "
+                         f"{problem.slot_rows} is needed. Cut the rows at slot boundaries.")
+    if sample_weight is not None:
+        problem.weight = numbers(views, sample_weight, "sample_weight", problem.X.n_rows)
+    problem.first_slot = start // problem.slot_rows
+    problem.accumulator_size = accumulator_size(problem)
+    shape = [problem.n_accumulators, problem.accumulator_size]
+    buffer = view(views, accumulators, "accumulators", 2, "d", True)
+    check_contiguous(buffer, "accumulators", shape)
+    problem.accumulators = <double *>buffer.buf
+    n_slots = problem.X.n_rows // problem.slot_rows + (problem.X.n_rows % problem.slot_rows > 0)
+    return min(n_slots, problem.n_accumulators)
 
 
 cdef Py_ssize_t accumulator_size(const Problem *problem) except -1:

@@ -106,6 +106,15 @@ cdef enum:
     WANT_RESPONSIBILITIES = 2
     WANT_LABELS = 3
     WANT_MAHALANOBIS = 4
+    STEP_SPHERICAL = 0
+    STEP_DIAG = 1
+    STEP_FULL = 2
+    STEP_TIED = 3
+    STEP_MEANS = 4
+    LOOP_FULL = 0
+    LOOP_SETTLED = 1
+    LOOP_UNCHANGED = 2
+    LOOP_HANDED_BACK = 3
 
 include "_pack.pxi"
 include "_density.pxi"
@@ -113,6 +122,8 @@ include "_rule.pxi"
 include "_moments.pxi"
 include "_factor.pxi"
 include "_fold.pxi"
+include "_maximise.pxi"
 include "_workspace.pxi"
 include "_arguments.pxi"
 include "_driver.pxi"
+include "_loop.pxi"

@@ -102,7 +102,6 @@ cdef void *allocate(Problem *problem, bint accumulating, int n_threads,
     cdef size_t shared, each, total
     cdef void *memory
     cdef int thread
-    cdef Py_ssize_t k, d
     cdef Model *model = &problem.model
     # Seven arrays of block * padded doubles at most, and one of block * K.
     if 64.0 * problem.block * (8.0 * model.padded + model.n_components + 64.0) > (1 << 60):
@@ -126,11 +125,18 @@ cdef void *allocate(Problem *problem, bint accumulating, int n_threads,
     for thread in range(n_threads):
         carver.used = shared + each * <size_t>thread
         carve_workspace(&carver, problem, accumulating, &workspaces[thread])
-    if model.factor_kind == FACTOR_SHARED:
+    if accumulating or model.factor_kind == FACTOR_SHARED:
+        derive_means(model)
+    return memory
+
+
+cdef void derive_means(const Model *model) noexcept nogil:
+    """Fill what all threads read; to be repeated when the model's means have changed."""
+    cdef Py_ssize_t k, d
+    if model.whitened_means != NULL:
         whiten_means(model)
-    if accumulating:
+    if model.padded_means != NULL:
         for k in range(model.n_components):
             for d in range(model.padded):
                 model.padded_means[k * model.padded + d] = (
                     model.means[k * model.n_features + d] if d < model.n_features else 0.0)
-    return memory

@@ -1,12 +1,25 @@
 """What every kernel backend agrees on: codes, the accumulator's layout, the plan, the final sum.
 
-A backend is a module with `accumulate`, `evaluate`, `factorise` and `fold_pairs`;
-``reference.py`` states their meaning.
+A backend is a module with `accumulate`, `evaluate`, `factorise` and `fold_pairs`, whose meaning
+``reference.py`` states, and perhaps `maximise` and `iterate`, compiled forms of what is done in
+NumPy otherwise:
+
+``maximise(state, step, then) -> bool`` writes the M-step from one flat state (`state_parts`) into
+another, all but its sums. False says that it is not an ordinary one (an empty component, a
+covariance below the floor or without a Cholesky factor); `then` means nothing in that case.
+
+``iterate(X, sample_weight, state, step, rule, accumulators, plan, tol, change, trace, n_threads)
+-> (done, code)`` does EM iterations in place, at most ``len(trace)``, and writes the objective
+after each into `trace`. `change` is that of the mean objective in the iteration before, for the
+stopping rule of ``em.run_em``; `code` says why it ended. An iteration that is not ordinary (as
+above, or sums that are not finite, or an objective that falls by more than a sum's own rounding)
+is not done: `state` is what it was, and the code LOOP_HANDED_BACK. `accumulators` are scratch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +40,7 @@ LAYOUTS = {
     "full": LAYOUT_FULL,
     "pooled": LAYOUT_POOLED,
 }
+LAYOUT_NAMES = {code: name for name, code in LAYOUTS.items()}
 
 # How log joint densities become responsibilities.
 RULE_SOFT = 0  # the posterior probabilities
@@ -38,6 +52,19 @@ WANT_LOGPDF = 1  # (n,)
 WANT_RESPONSIBILITIES = 2  # (n, K)
 WANT_LABELS = 3  # (n,) int64
 WANT_MAHALANOBIS = 4  # (n, K), distances (not squared)
+
+# The M-steps that `maximise` and `iterate` know; "means" is that of k-means: only the means move.
+STEP_SPHERICAL = 0
+STEP_DIAG = 1
+STEP_FULL = 2
+STEP_TIED = 3
+STEP_MEANS = 4
+
+# Why `iterate` ended.
+LOOP_FULL = 0  # as many iterations as the trace has room for
+LOOP_SETTLED = 1  # one more than the first whose change is below tol
+LOOP_UNCHANGED = 2  # no bit of the mixture changed, nor the objective
+LOOP_HANDED_BACK = 3  # the next iteration is not an ordinary one
 
 ACCUMULATOR_BYTES = 1 << 25  # all accumulators of a fit together, where V is not at its minimum
 SLOT_FLOPS = 1 << 27  # a slot costs at most this, so that a call of a few slots stays short
@@ -51,6 +78,28 @@ class Parameters(NamedTuple):
     means: np.ndarray  # (K, D)
     factors: np.ndarray  # by factor_kind
     centre: np.ndarray  # (D,): FACTOR_SHARED whitens x - centre
+
+
+class StepPlan(NamedTuple):
+    """An M-step: its kind, the sizes of the mixture, and the floor of the covariances."""
+
+    code: int  # STEP_
+    n_components: int
+    n_features: int
+    scale: np.ndarray  # (D,): standard deviations that the floor is relative to
+    relative: float  # no eigenvalue in scaled coordinates goes below it
+
+
+class StateParts(NamedTuple):
+    """Where the parts of a flat float64 state begin: a mixture, and its sums (an accumulator)."""
+
+    means: int  # weights (K,) stand before it
+    covariances: int
+    coefficients: int
+    factors: int
+    centre: int
+    sums: int
+    size: int
 
 
 class Plan(NamedTuple):
@@ -83,6 +132,7 @@ def second_size(n_components: int, n_features: int, layout: int) -> int:
     }[layout]
 
 
+@lru_cache(maxsize=64)  # a fit asks often, and always for the same
 def offsets(n_components: int, n_features: int, layout: int) -> Offsets:
     """Begin of each part of an accumulator for K = `n_components`, D = `n_features`."""
     first = n_components
@@ -92,6 +142,40 @@ def offsets(n_components: int, n_features: int, layout: int) -> Offsets:
     return Offsets(first, second, pairs, scalars, scalars + 4)
 
 
+STEP_LAYOUTS = {
+    STEP_SPHERICAL: LAYOUT_SPHERICAL,
+    STEP_DIAG: LAYOUT_DIAG,
+    STEP_FULL: LAYOUT_FULL,
+    STEP_TIED: LAYOUT_POOLED,
+    STEP_MEANS: LAYOUT_SPHERICAL,
+}
+
+
+@lru_cache(maxsize=64)
+def state_parts(n_components: int, n_features: int, step: int) -> StateParts:
+    """Begin of each part of a state for K = `n_components`, D = `n_features`."""
+    layout = STEP_LAYOUTS[step]
+    diagonals = n_components * n_features
+    matrices = second_size(n_components, n_features, layout)
+    dense = step in (STEP_FULL, STEP_TIED)
+    means = n_components
+    covariances = means + diagonals
+    coefficients = covariances + (diagonals if step == STEP_MEANS else matrices)
+    factors = coefficients + n_components
+    centre = factors + (matrices if dense else diagonals)
+    sums = centre + n_features
+    return StateParts(
+        means,
+        covariances,
+        coefficients,
+        factors,
+        centre,
+        sums,
+        sums + offsets(n_components, n_features, layout).size,
+    )
+
+
+@lru_cache(maxsize=64)
 def plan(n_components: int, n_features: int, layout: int) -> Plan:
     """The plan for K = `n_components`, D = `n_features`: block, slot and accumulator counts."""
     # About 1 MB of scratch in a block, and at most 256 rows: a band of the moments stage then

@@ -1,0 +1,262 @@
+# The EM loop over ordinary iterations: M-step, pass over the rows, checks, stopping rule.
+#
+# What is not ordinary is left to em.py, which does that iteration and comes back; `state` then
+# still is what it was before.
+
+from libc.math cimport fabs
+from libc.string cimport memcpy
+
+
+# ---- States ----
+
+cdef Py_ssize_t point_state(const Problem *problem, int step, double *base,
+                            State *state) except -1:
+    """Set the pointers of a state that begins at `base`; returns its length in doubles."""
+    cdef Py_ssize_t size = accumulator_size(problem)  # refuses what cannot be addressed
+    cdef Py_ssize_t n_components = problem.model.n_components
+    cdef Py_ssize_t n_features = problem.model.n_features
+    cdef Py_ssize_t covariances = n_components * n_features, factors = covariances
+    if step == STEP_SPHERICAL:
+        covariances = n_components
+    elif step == STEP_FULL:
+        covariances = factors = n_components * n_features * n_features
+    elif step == STEP_TIED:
+        covariances = factors = n_features * n_features
+    state.weights = base
+    state.means = state.weights + n_components
+    state.covariances = state.means + n_components * n_features
+    state.coefficients = state.covariances + covariances
+    state.factors = state.coefficients + n_components
+    state.centre = state.factors + factors
+    state.mass = state.centre + n_features
+    state.first = state.mass + n_components
+    state.second = state.first + n_components * n_features
+    state.scalars = state.mass + size - 4
+    return state.mass + size - base
+
+
+cdef int read_state(Views *views, object array, str name, const Problem *problem, int step,
+                    State *state) except -1:
+    """The state that a writable flat array holds."""
+    cdef State unused
+    cdef Py_ssize_t[1] shape = [0]
+    cdef Py_buffer *buffer = view(views, array, name, 1, "d", True)
+    shape[0] = point_state(problem, step, NULL, &unused)
+    check_contiguous(buffer, name, shape)
+    point_state(problem, step, <double *>buffer.buf, state)
+    return 0
+
+
+cdef int read_step(Views *views, object step, Problem *problem, Fit *fit) except -1:
+    """The M-step, and of the model what follows from it."""
+    cdef Model *model = &problem.model
+    code, n_components, n_features, scale, relative = step
+    fit.step = code
+    fit.relative = relative
+    fit.n_components = model.n_components = n_components
+    fit.n_features = model.n_features = n_features
+    if not 0 <= fit.step <= STEP_MEANS:
+        raise ValueError(f"step is {code}; use one of the STEP_ codes.")
+    if not (1 <= model.n_components <= INT32_MAX and 1 <= model.n_features <= INT32_MAX):
+        raise ValueError(f"n_components is {n_components} and n_features {n_features}; both must "
+                         "be from 1 to 2**31 - 1.")
+    fit.scale = numbers(views, scale, "scale", n_features)
+    model.padded = (n_features + COLUMN_STEP - 1) // COLUMN_STEP * COLUMN_STEP
+    model.factor_kind = FACTOR_DIAG
+    problem.layout = LAYOUT_SPHERICAL
+    if fit.step == STEP_FULL:
+        model.factor_kind, problem.layout = FACTOR_FULL, LAYOUT_FULL
+    elif fit.step == STEP_TIED:
+        model.factor_kind, problem.layout = FACTOR_SHARED, LAYOUT_POOLED
+    elif fit.step == STEP_DIAG:
+        problem.layout = LAYOUT_DIAG
+    return 0
+
+
+cdef double *allocate_fit(Fit *fit, Py_ssize_t state_size) except NULL:
+    """One allocation for a state, which stands first, and for the M-step's scratch."""
+    cdef Py_ssize_t square = fit.n_features * fit.n_features
+    cdef Py_ssize_t offsets = fit.n_components * fit.n_features
+    cdef double *memory = <double *>malloc(
+        <size_t>(state_size + offsets + 2 * square) * sizeof(double))
+    if memory == NULL:
+        raise MemoryError(f"the M-step of {fit.n_components} components in {fit.n_features} "
+                          "features does not fit into memory")
+    fit.offset = memory + state_size
+    fit.matrix = fit.offset + offsets
+    fit.upper = fit.matrix + square
+    return memory
+
+
+def maximise(state, step, then):
+    """Write the M-step from `state` into `then`; whether it was an ordinary one.
+
+    As ``kernels.contract`` states. O(K D^2), O(K D^3) with matrices.
+    """
+    cdef Problem problem
+    cdef Views views
+    cdef Fit fit
+    cdef State now, after
+    cdef double *memory = NULL
+    memset(&problem, 0, sizeof(Problem))
+    views.n = 0
+    try:
+        read_step(&views, step, &problem, &fit)
+        read_state(&views, state, "state", &problem, fit.step, &now)
+        read_state(&views, then, "then", &problem, fit.step, &after)
+        memory = allocate_fit(&fit, 0)
+        with nogil:
+            ordinary = maximise_state(&fit, &now, &after)
+        return ordinary
+    finally:
+        free(memory)
+        release(&views)
+
+
+# ---- The loop ----
+
+cdef void combine_accumulators(const Problem *problem, Py_ssize_t count, const Fit *fit,
+                               const State *state) noexcept nogil:
+    """The state's sums: the first `count` accumulators, in a fixed tree; as contract.combine."""
+    cdef Py_ssize_t size = problem.accumulator_size, pair, i
+    cdef double *to
+    cdef const double *left
+    while count > 1:
+        for pair in range(count // 2):
+            to, left = problem.accumulators + pair * size, problem.accumulators + 2 * pair * size
+            for i in range(size):
+                to[i] = left[i] + left[size + i]
+        if count % 2:
+            memcpy(problem.accumulators + count // 2 * size,
+                   problem.accumulators + (count - 1) * size, size * sizeof(double))
+        count = (count + 1) // 2
+    memcpy(state.mass, problem.accumulators, size * sizeof(double))
+    if problem.layout == LAYOUT_POOLED:
+        fold(state.scalars - fit.n_components * fit.n_components, state.means, fit.n_components,
+             fit.n_features, fit.matrix, state.second)
+
+
+cdef bint sums_are_finite(const Problem *problem, const State *state) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double total = 0.0
+    for i in range(problem.accumulator_size):
+        total += fabs(state.mass[i])
+    return total * 0.0 == 0.0
+
+
+cdef bint same_mixture(const State *a, const State *b) noexcept nogil:
+    """Whether weights, means and covariances are equal, number by number."""
+    cdef Py_ssize_t i
+    for i in range(a.coefficients - a.weights):
+        if a.weights[i] != b.weights[i]:
+            return False
+    return True
+
+
+cdef bint gather_sums(Problem *problem, Workspace *workspaces, int n_threads,
+                      Py_ssize_t n_pieces, const Fit *fit, State *state) noexcept nogil:
+    """One pass over the rows under the state's mixture; False if a row or a sum is not finite."""
+    cdef int thread
+    memset(problem.accumulators, 0,
+           <size_t>(n_pieces * problem.accumulator_size) * sizeof(double))
+    derive_means(&problem.model)
+    run_pieces(problem, workspaces, True, n_pieces, n_threads)
+    for thread in range(n_threads):
+        if workspaces[thread].bad_row >= 0:
+            return False
+    combine_accumulators(problem, n_pieces, fit, state)
+    return sums_are_finite(problem, state)
+
+
+cdef struct Trace:  # the objective, and when to stop
+    double *values
+    Py_ssize_t length
+    Py_ssize_t done
+    double tol
+    double change  # of the mean objective, in the iteration before
+
+
+# An objective that falls by less than this part of the likelihoods does so by rounding; it is the
+# part of em.rounding_bound that does not depend on the mixture.
+cdef double ROUNDING = 64.0 * 2.0 ** -52
+
+
+cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
+                        Py_ssize_t n_pieces, const Fit *fit, State *now, State *then,
+                        Trace *trace) noexcept nogil:
+    """Iterations until `trace` is full or something has to be decided: a LOOP_ code."""
+    cdef double before = now.scalars[problem.rule], value, rounding
+    cdef bint settled, unchanged
+    cdef size_t state_bytes = <size_t>(
+        now.mass + problem.accumulator_size - now.weights) * sizeof(double)
+    while trace.done < trace.length:
+        if not maximise_state(fit, now, then):
+            return LOOP_HANDED_BACK
+        if not gather_sums(problem, workspaces, n_threads, n_pieces, fit, then):
+            return LOOP_HANDED_BACK
+        value = then.scalars[problem.rule]
+        rounding = ROUNDING * (fabs(now.scalars[0]) + fabs(now.scalars[1]))
+        if before - value > rounding:
+            return LOOP_HANDED_BACK
+        settled = fabs(trace.change) < trace.tol
+        unchanged = value == before and same_mixture(now, then)
+        trace.change = (value - before) / then.scalars[3]
+        trace.values[trace.done] = before = value
+        trace.done += 1
+        memcpy(now.weights, then.weights, state_bytes)
+        if settled:
+            return LOOP_SETTLED
+        if unchanged:
+            return LOOP_UNCHANGED
+    return LOOP_FULL
+
+
+def iterate(X, sample_weight, state, step, rule, accumulators, plan, tol, change, trace,
+            n_threads):
+    """Do EM iterations in place; how many were done, and a LOOP_ code.
+
+    As ``kernels.contract`` states. O(N K D^2) for each, or O(N K D) for diagonal factors.
+    """
+    cdef Problem problem
+    cdef Views views
+    cdef Fit fit
+    cdef State now, then
+    cdef Trace record
+    cdef Py_ssize_t n_pieces, state_size
+    cdef int code, threads
+    cdef Workspace *workspaces = NULL
+    cdef double *memory = NULL
+    cdef void *scratch = NULL
+    memset(&problem, 0, sizeof(Problem))
+    views.n = 0
+    try:
+        read_rows(&views, X, &problem)
+        read_step(&views, step, &problem, &fit)
+        if problem.X.n_features != fit.n_features:
+            raise ValueError(f"X has shape {X.shape}; {fit.n_features} columns are needed.")
+        n_pieces = read_sums(&views, &problem, sample_weight, 0, rule, accumulators, plan)
+        read_state(&views, state, "state", &problem, fit.step, &now)
+        buffer = view(&views, trace, "trace", 1, "d", True)
+        check_contiguous(buffer, "trace", buffer.shape)
+        record = Trace(<double *>buffer.buf, buffer.shape[0], 0, tol, change)
+        state_size = now.mass + problem.accumulator_size - now.weights
+        memory = allocate_fit(&fit, state_size)
+        point_state(&problem, fit.step, memory, &then)
+        # The model is always the state that the pass is made for.
+        memcpy(memory, now.weights, state_size * sizeof(double))
+        problem.model.coefficients, problem.model.means = then.coefficients, then.means
+        problem.model.factors, problem.model.centre = then.factors, then.centre
+        threads = <int>max(1, min(n_threads, n_pieces, MOST_THREADS))
+        workspaces = <Workspace *>malloc(threads * sizeof(Workspace))
+        if workspaces == NULL:
+            raise MemoryError(f"workspaces of {threads} threads")
+        scratch = allocate(&problem, True, threads, workspaces)
+        with nogil:
+            code = iterate_states(&problem, workspaces, threads, n_pieces, &fit, &now, &then,
+                                  &record)
+        return record.done, code
+    finally:
+        free(scratch)
+        free(workspaces)
+        free(memory)
+        release(&views)
