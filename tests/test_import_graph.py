@@ -22,7 +22,7 @@ TIERS = [
     ["mixture"],
     ["maximisation"],
     ["em"],
-    ["diagnosis", "start"],
+    ["diagnosis", "start", "reseeding"],
     ["search"],
     ["fitting", "progress", "persistence", "_files", "_npy"],
     ["datasets", "tables", "_delimited"],

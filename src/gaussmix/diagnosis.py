@@ -99,7 +99,8 @@ def check_columns(X: np.ndarray, summary: Summary, reg_covar: float) -> list[Rep
     return repairs
 
 
-def _named(components: list[int]) -> str:
+def components_named(components: list[int]) -> str:
+    """``component 3`` or ``components 3, 4 and 7 more``."""
     noun = "component" if len(components) == 1 else "components"
     return f"{noun} {', '.join(map(str, components[:NAMED]))}{_more(components)}"
 
@@ -151,9 +152,8 @@ def _empty(run: Run, X: np.ndarray, sample_weight: np.ndarray | None) -> list[Re
     if not run.empty:
         return []
     n_components = run.mixture.n_components
-    rows = X if sample_weight is None else X[sample_weight > 0.0]
-    distinct = distinct_rows(rows, n_components)
-    named = _named(list(run.empty))
+    distinct = distinct_rows(X, sample_weight, n_components)
+    named = components_named(list(run.empty))
     if distinct < n_components:
         cause = (
             f"{distinct} distinct {'row' if distinct == 1 else 'rows'} for {n_components} "
@@ -179,7 +179,7 @@ def _floored(
     n_features = run.mixture.n_features
     varying = int(np.count_nonzero(~summary.constant))
     tied = run.mixture.covariance_type == "tied"
-    noun = "the shared covariance" if tied else _named(components)
+    noun = "the shared covariance" if tied else components_named(components)
     iteration = min(run.floored[k] for k in components)
     repairs = []
     correlated = run.mixture.covariance_type in ("full", "tied")
@@ -226,11 +226,17 @@ def _rank(X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary) -> 
     return int(np.count_nonzero(values > len(values) * 1e-12 * values.max()))
 
 
-def distinct_rows(X: np.ndarray, limit: int) -> int:
-    """Number of distinct rows of X, counted up to `limit`; O(N D log N), in chunks."""
+def distinct_rows(X: np.ndarray, sample_weight: np.ndarray | None, limit: int) -> int:
+    """Number of distinct rows of positive weight, counted up to `limit`.
+
+    O(N D log N), in chunks; where rows differ, as they mostly do, the first one is enough.
+    """
     found = X[:0]
     for begin in range(0, len(X), DISTINCT_CHUNK):
-        found = np.unique(np.concatenate([found, X[begin : begin + DISTINCT_CHUNK]]), axis=0)
+        rows = X[begin : begin + DISTINCT_CHUNK]
+        if sample_weight is not None:
+            rows = rows[sample_weight[begin : begin + DISTINCT_CHUNK] > 0.0]
+        found = np.unique(np.concatenate([found, rows]), axis=0)
         if len(found) >= limit:
             return limit
     return len(found)

@@ -61,11 +61,12 @@ class Repair:
     ----------
     kind : str
         "floor" (a covariance was raised to `reg_covar`), "empty" (a component without mass
-        kept its mean and covariance, with weight 0), "constant" (a column without variance),
-        "single row" or "rank" (linearly dependent columns).
+        kept its mean and covariance, with weight 0), "re-seeded" (an emptied component became
+        half of another one), "constant" (a column without variance), "single row" or "rank"
+        (linearly dependent columns).
     component, feature : int or None
     iteration : int
-        First iteration in which it happened; 0 before the first.
+        First iteration in which it happened; 0 before the first, and for "re-seeded".
     message : str
     """
 
@@ -83,7 +84,7 @@ class StartReport:
     Attributes
     ----------
     kind : str
-        "kmeans", "k-means++", "broad", "mixture", ...
+        "kmeans", "k-means++", "broad", "mixture", "re-seeded", ...
     log_likelihood : float
         Total, in nats; nan if it failed.
     n_iter : int

@@ -64,7 +64,10 @@ def fit(
         0 returns the initial mixture.
     reg_covar : float, >= 0
         Floor of the covariances relative to the data: in coordinates divided by the features'
-        standard deviations no eigenvalue goes below it. It is not added to anything.
+        standard deviations no eigenvalue goes below it. It is not added to anything. A constant
+        column has no standard deviation of its own: its floor is `reg_covar` times the mean
+        variance of the columns that vary, and so depends on their scale (on the square of the
+        largest mean, if every column is constant).
     sample_weight : array_like (N,), optional
         2 counts a row twice, 0 leaves it out.
     seed : int or numpy.random.Generator, optional
@@ -98,7 +101,12 @@ def fit(
     Notes
     -----
     O(N K D^2) per iteration, O(N K D) for "diag" and "spherical". Beyond X the memory does not
-    depend on N. A component may end with weight 0 if no row is near it.
+    depend on N.
+
+    Where the best run has emptied a component (no row is near it), one more is made from there:
+    the emptied component becomes half of the one with the largest share of the entropy of the
+    posteriors. If that fits better it is the result, with a repair "re-seeded"; if not, the
+    component ends with weight 0. A weight given as 0 in a mixture stays 0.
 
     References
     ----------
@@ -173,7 +181,7 @@ def run(
     maker = StartMaker(X, weight, summary, expectation, chosen, floor)
     search = Search(maker, options, callback, previous_log_likelihood, adapt)
     best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
-    repairs += diagnosis.report(best, X, weight, summary, floor)
+    repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
     total = time.perf_counter() - began
     return FitResult(
         mixture=best.mixture,

@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .covariance import Floor
-from .em import IterationState, Run, StartReport, run_em
-from .errors import DegenerateFitError
+from .diagnosis import components_named, distinct_rows
+from .em import IterationState, Repair, Run, StartReport, rounding_bound, run_em
+from .errors import DegenerateComponentWarning, DegenerateFitError, warn
 from .expectation import row_flops
 from .maximisation import Maximiser
 from .mixture import Mixture
+from .reseeding import reseeded
 from .start import KINDS, StartMaker
 
 SHORT_ITERATIONS = 5
@@ -23,6 +25,7 @@ N_POLISHED = 3  # as many of the best runs are continued at a finer tolerance:
 POLISH = 1e-3  # this much of tol
 POLISH_FLOPS = 1 << 31  # where this is little (0.2 s), beyond the work of all runs so far
 ITERATION_FLOPS = 1 << 20  # what an iteration costs without any rows, about 0.1 ms
+RESEEDED = "re-seeded"  # the kind of a start made from another's run
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class _CallbackError(Exception):
 class _Attempt(NamedTuple):
     number: int  # of the start
     run: Run
+    unused: frozenset[int]  # components whose weight the user gave as 0
 
 
 class Search:
@@ -72,6 +76,7 @@ class Search:
         self.previous = previous
         self.adapt = adapt
         self.stopped = False  # by the callback
+        self.repairs: list[Repair] = []  # "re-seeded" ones
         self.start_seconds = self.em_seconds = 0.0
 
     def best_of(
@@ -111,7 +116,37 @@ class Search:
             )
         if n_short > 0:
             self._polish_best(finished, reports)
-        return max(finished, key=_reached).run, reports
+        best = max(finished, key=_reached)
+        return self._reseed(best, max_iter, reports), reports
+
+    def _reseed(self, best: _Attempt, max_iter: int, reports: list[StartReport]) -> Run:
+        """The best run, or one from it with its emptied components re-seeded, if that is better.
+
+        A component whose weight was given as 0 stays as the user wanted it, and where there are
+        fewer distinct rows than components some have to be empty.
+        """
+        X, weight, floor = self.maker.X, self.maker.sample_weight, self.maker.floor
+        run = best.run
+        components = [k for k in run.empty if k not in best.unused]
+        n_components = run.mixture.n_components
+        if self.stopped or not components or distinct_rows(X, weight, n_components) < n_components:
+            return run
+        parents: list[int] = []
+
+        def make() -> Mixture:
+            mixture, found = reseeded(run, components, X, weight, floor, self.maker.n_threads)
+            parents.extend(found)
+            return mixture
+
+        attempt, report = self._attempt(Start(RESEEDED, make), max_iter, len(reports), None)
+        reports.append(report)
+        if attempt is None:
+            return run
+        gain = attempt.run.objective[-1] - run.objective[-1]
+        if not gain > rounding_bound(run.mixture, run.statistics, floor):
+            return run
+        self.repairs = _reseeded_repairs(components, parents, attempt.run, gain)
+        return attempt.run
 
     def _polish_best(self, finished: list[_Attempt], reports: list[StartReport]) -> None:
         """Continue the best runs at a finer tolerance, for no more work than was done already.
@@ -169,14 +204,23 @@ class Search:
     ) -> tuple[_Attempt | None, StartReport]:
         began = time.perf_counter()
         try:
-            initial = start.make() if self.adapt is None else self.adapt(start.make())
-            initial = _feasible(initial, self.maker.floor)
+            initial, unused = self._initial(start)
             made = time.perf_counter()
             self.start_seconds += made - began
             result = self._run(initial, max_iter, self.options.tol, number, 0, previous)
         except DegenerateFitError as error:
             return None, StartReport(start.kind, np.nan, 0, False, True, str(error))
-        return _Attempt(number, result), _report(start.kind, result)
+        return _Attempt(number, result, unused), _report(start.kind, result)
+
+    def _initial(self, start: Start) -> tuple[Mixture, frozenset[int]]:
+        """The mixture to begin with, and the components whose weight the user gave as 0."""
+        initial = made = start.make()
+        if self.adapt is not None and start.kind != RESEEDED:
+            initial = self.adapt(made)
+        unused = initial.weights == 0.0
+        if start.kind != "mixture":  # made here, of rows: 0 only means that no row was near
+            unused &= made.weights > 0.0
+        return _feasible(initial, self.maker.floor), frozenset(np.flatnonzero(unused).tolist())
 
     def _continue(self, short: _Attempt, max_iter: int) -> _Attempt:
         """A short run taken on to the end, as if it had never stopped."""
@@ -187,7 +231,7 @@ class Search:
         rest = self._run(
             run.mixture, max_iter - run.n_iter, self.options.tol, short.number, run.n_iter, previous
         )
-        return _Attempt(short.number, _joined(run, rest))
+        return short._replace(run=_joined(run, rest))
 
     def _polish(self, best: _Attempt, max_iter: int) -> _Attempt:
         """A run continued at a finer tolerance; it stays converged."""
@@ -199,7 +243,7 @@ class Search:
         joined = _joined(run, rest)
         if not self.stopped:
             joined = joined._replace(stop_reason=run.stop_reason, converged=run.converged)
-        return _Attempt(best.number, joined)
+        return best._replace(run=joined)
 
     def _run(
         self,
@@ -250,6 +294,23 @@ def _joined(first: Run, rest: Run) -> Run:
         floored=merged(first.floored, rest.floored),
         empty=merged(first.empty, rest.empty),
     )
+
+
+def _reseeded_repairs(
+    components: list[int], parents: list[int], run: Run, gain: float
+) -> list[Repair]:
+    """One repair for each re-seeded component that has rows now, and one warning for all."""
+    kept = [(k, j) for k, j in zip(components, parents, strict=True) if k not in run.empty]
+    if not kept:
+        return []
+    held = [k for k, _ in kept]
+    halved = components_named(list(dict.fromkeys(j for _, j in kept)))
+    message = (
+        f"{components_named(held)} emptied, and re-seeded as half of {halved}: that raised the "
+        f"log-likelihood by {gain:.6g} nats. Look at what was found there, or use another start."
+    )
+    warn(message, DegenerateComponentWarning)
+    return [Repair(RESEEDED, k, None, 0, message) for k in held]
 
 
 def _report(kind: str, run: Run) -> StartReport:

@@ -1,0 +1,123 @@
+"""Re-seeding: a start in which components without mass become halves of others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .covariance import Floor
+from .em import EPS, Run
+from .expectation import Expectation, evaluate
+from .kernels.contract import WANT_RESPONSIBILITIES
+from .mixture import Mixture
+from .statistics import SufficientStatistics
+
+CHUNK_VALUES = 1 << 18  # responsibilities held at once, to sum their entropy
+# Half of a Gaussian, cut at its mean across an axis, has its own mean this many standard
+# deviations away from there.
+HALF_MEAN = float(np.sqrt(2.0 / np.pi))
+
+
+def reseeded(
+    run: Run,
+    components: list[int],
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    floor: Floor,
+    n_threads: int,
+) -> tuple[Mixture, list[int]]:
+    """The mixture of `run` with each of `components` made half of another one, and those others.
+
+    The component with the largest share of the entropy, ``sum w r (-log r)``, is the one that
+    fits its rows least clearly: it is cut in two at its mean, across its principal axis (in
+    features scaled as the floor's are), and shares are halved with it. Where every row is all one
+    component's, the largest mass is cut. Both halves together keep the weight, mean and
+    covariance, as far as the family can tell: "spherical" keeps the trace, "tied" the covariance
+    of all rows.
+
+    Two passes over the rows at most; O(N K) responsibilities are never held.
+    """
+    shares = entropy_shares(run.mixture, X, sample_weight, n_threads)
+    # The entropy of rows that are all one component's is what rounding left of it.
+    if shares.sum() <= EPS * len(shares) * run.statistics.weight:
+        shares = run.statistics.mass.copy()
+    shares[components] = 0.0
+    sums, scale = [_centred(run.statistics)], floor.scale
+    if run.statistics.layout == "spherical":
+        # It holds no axis, and knows no scale of features: what is widest in data units counts.
+        diagonal = Expectation(X, sample_weight, "diag", len(shares), n_threads)
+        sums.append(_centred(diagonal(run.mixture.kernel_parameters)))
+        scale = np.ones_like(scale)
+    parents = []
+    for component in components:
+        parent = int(np.argmax(shares))
+        offset = _offset(sums[-1], parent, scale)
+        sums = [_cut(part, parent, component, offset) for part in sums]
+        shares[[parent, component]] = 0.5 * shares[parent]
+        parents.append(parent)
+    family = run.mixture.family
+    step = family.m_step(sums[0], run.mixture.covariances, floor)
+    return Mixture._of(family, step.weights, step.means, step.covariances), parents
+
+
+def entropy_shares(
+    mixture: Mixture, X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int
+) -> np.ndarray:
+    """(K,) ``sum w r (-log r)`` in nats over the rows, for each component; O(N K D^2)."""
+    n_components = mixture.n_components
+    step = max(64, CHUNK_VALUES // n_components)
+    shares = np.zeros(n_components)
+    for begin in range(0, len(X), step):
+        rows = X[begin : begin + step]
+        r = np.empty((len(rows), n_components))
+        evaluate(rows, mixture.kernel_parameters, WANT_RESPONSIBILITIES, r, n_threads)
+        entropy = np.zeros_like(r)
+        np.log(r, out=entropy, where=r > 0.0)
+        entropy *= r
+        if sample_weight is not None:
+            entropy *= sample_weight[begin : begin + step, None]
+        shares -= entropy.sum(axis=0)
+    return shares
+
+
+def _centred(statistics: SufficientStatistics) -> SufficientStatistics:
+    """The statistics around the components' own means; where there is no mass, as they are."""
+    mass = np.where(statistics.mass > 0.0, statistics.mass, 1.0)
+    return statistics.recentred(statistics.shift + statistics.first / mass[:, None])
+
+
+def _cut(
+    statistics: SufficientStatistics, parent: int, component: int, offset: np.ndarray
+) -> SufficientStatistics:
+    """Centred statistics with `parent` cut in two, and `component` the half at `+ offset`.
+
+    Around the mean of the parent both halves together have its mass and second moments, and each
+    of them has half; only their first moments differ.
+    """
+    shift, mass = statistics.shift.copy(), statistics.mass.copy()
+    first, second = statistics.first.copy(), statistics.second.copy()
+    pair = [parent, component]
+    shift[component] = shift[parent]
+    mass[pair] = half = 0.5 * mass[parent]
+    first[pair] = 0.5 * first[parent] + half * np.stack([-offset, offset])
+    if statistics.layout != "pooled":
+        second[pair] = 0.5 * second[parent]
+    return _centred(SufficientStatistics(shift, mass, first, second, statistics.layout))
+
+
+def _offset(statistics: SufficientStatistics, parent: int, scale: np.ndarray) -> np.ndarray:
+    """(D,) from the mean of `parent` to that of its half on one side, along its principal axis."""
+    if statistics.layout == "diag":
+        variances = statistics.second[parent] / statistics.mass[parent]
+        deviations = np.sqrt(np.maximum(variances, 0.0))
+        axis = np.argmax(deviations / scale)
+        offset = np.zeros_like(deviations)
+        offset[axis] = HALF_MEAN * deviations[axis]
+        return offset
+    if statistics.layout == "pooled":
+        covariance = statistics.second / statistics.mass.sum()
+    else:
+        covariance = statistics.second[parent] / statistics.mass[parent]
+    values, vectors = np.linalg.eigh(covariance / scale[:, None] / scale)
+    axis = vectors[:, -1]
+    axis = axis * np.sign(axis[np.argmax(np.abs(axis))])  # either sign will do, if always the same
+    return HALF_MEAN * np.sqrt(max(values[-1], 0.0)) * axis * scale
