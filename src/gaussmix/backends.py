@@ -32,7 +32,7 @@ class Backend(NamedTuple):
     accumulate: Callable
     evaluate: Callable
     factorise: Callable
-    fold_pairs: Callable
+    combine: Callable
     maximise: Callable | None = None  # these two are NumPy's where there is no compiled form
     iterate: Callable | None = None
 

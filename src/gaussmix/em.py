@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -208,6 +209,8 @@ def run_em(
     """
     fit = _Run(expectation, start, maximise, floor, rule, tol, previous_objective)
     stop_reason = None
+    if max_iter == 0:
+        fit.begin()
     while stop_reason is None and fit.n_iter < max_iter:
         before = fit.n_iter
         stop_reason = fit.advance(max_iter - before if callback is None else 1)
@@ -245,32 +248,46 @@ class _Run:
         self.expectation, self.maximise, self.floor = expectation, maximise, floor
         self.rule, self.tol = rule, tol
         self.mixture = start
-        self.statistics = finite(expectation(start.kernel_parameters, rule), 0)
-        self.objective = [getattr(self.statistics, rule.objective)]
-        self.change = np.inf  # of the mean objective, in the last iteration
-        if previous_objective is not None:
-            self.change = (self.objective[0] - previous_objective) / self.statistics.weight
+        self.statistics: SufficientStatistics | None = None  # before the first pass
+        self.previous = np.nan if previous_objective is None else previous_objective
+        self.objective: list[float] = []
         self.floored: dict[int, int] = {}
         self.empty: dict[int, int] = {}
         self.plan = self._loop_plan()
 
     @property
     def n_iter(self) -> int:
-        return len(self.objective) - 1
+        return max(len(self.objective) - 1, 0)
+
+    @property
+    def before(self) -> float:
+        """The objective before the last one; NaN if there was none."""
+        return self.objective[-2] if len(self.objective) > 1 else self.previous
+
+    @property
+    def change(self) -> float:
+        """Of the mean objective, in the last iteration."""
+        change = (self.objective[-1] - self.before) / self.statistics.weight
+        return np.inf if np.isnan(change) else change
 
     def state(self) -> IterationState:
         """What a callback is told."""
         likelihood = self.statistics.log_likelihood
         return IterationState(self.n_iter, self.mixture, likelihood, self.change)
 
+    def begin(self) -> None:
+        """The pass under the first mixture."""
+        self.statistics = finite(self.expectation(self.mixture.kernel_parameters, self.rule), 0)
+        self.objective.append(getattr(self.statistics, self.rule.objective))
+
     def advance(self, limit: int) -> str | None:
-        """At least one iteration, if none fails, and at most `limit`; why to stop, if so."""
+        """Iterations, at most `limit`, perhaps none but the first pass; why to stop, if so."""
         if self.plan is not None:
-            done, code = self._leap(limit)
+            code = self._leap(limit)
             if code != contract.LOOP_HANDED_BACK:
                 return LOOP_REASONS[code]
-            if done == limit:
-                return None
+        if self.statistics is None:
+            self.begin()
         return self._iterate()
 
     def _loop_plan(self) -> StepPlan | None:
@@ -285,22 +302,22 @@ class _Run:
             return None
         return self.maximise.plan(self.mixture)
 
-    def _leap(self, limit: int) -> tuple[int, int]:
-        """Ordinary iterations, compiled; how many, and the LOOP_ code that ended them."""
+    def _leap(self, limit: int) -> int:
+        """The first pass, if it is still to be done, and ordinary iterations; a LOOP_ code."""
+        fresh = self.statistics is None
         state = flat_state(self.mixture, self.statistics, self.plan)
         trace, code = self.expectation.iterate(
-            state, self.plan, self.rule, self.tol, self.change, limit
+            state, fresh, self.plan, self.rule, self.tol, self.before, limit
         )
-        if len(trace):
-            self.objective += trace.tolist()
-            self.mixture = mixture_of(state, self.mixture.family, self.plan)
-            n_rows = self.statistics.n_rows
-            sums = statistics_of(state, self.mixture, self.plan, n_rows)
+        if trace:
+            self.objective += trace
+            if len(trace) > fresh:
+                self.mixture = mixture_of(state, self.mixture.family, self.plan)
+                self.floored, self.empty = {}, {}
+            sums = statistics_of(state, self.mixture, self.plan, len(self.expectation.X))
             # The loop looks at the sums as well; a fit must not end on any that it did not.
             self.statistics = finite(sums, self.n_iter)
-            self.change = (self.objective[-1] - self.objective[-2]) / self.statistics.weight
-            self.floored, self.empty = {}, {}
-        return len(trace), code
+        return code
 
     def _iterate(self) -> str | None:
         """One iteration; why to stop, if so."""
@@ -324,7 +341,6 @@ class _Run:
                 )
                 return "rounding"
         unchanged = value == before and step.mixture == self.mixture
-        self.change = (value - before) / updated.weight
         self.mixture, self.statistics = step.mixture, updated
         self.objective.append(value)
         self.floored = _first_seen(self.floored, step.floored, n_iter)
@@ -340,9 +356,14 @@ def _first_seen(seen: dict[int, int], now: np.ndarray, iteration: int) -> dict[i
 
 def finite(statistics: SufficientStatistics, iteration: int) -> SufficientStatistics:
     """The statistics, if every sum is finite; a fit must not continue on anything else."""
+    total, arrays = (
+        statistics.log_likelihood,
+        (statistics.mass, statistics.first, statistics.second),
+    )
     with np.errstate(over="ignore", invalid="ignore"):
-        sums = statistics.first.sum() + statistics.second.sum() + statistics.mass.sum()
-    if np.isfinite(sums) and np.isfinite(statistics.log_likelihood):
+        for array in arrays:
+            total += float(np.add.reduce(array, axis=None))
+    if isfinite(total):
         return statistics
     good = np.isfinite(statistics.mass) & np.isfinite(statistics.first).all(axis=1)
     if statistics.layout != "pooled":

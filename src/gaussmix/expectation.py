@@ -42,7 +42,7 @@ class Expectation:
         size = contract.offsets(n_components, n_features, code).size
         n_slots = -(-n_rows // self._plan.slot_rows)
         self._n_used = max(1, min(self._plan.n_accumulators, n_slots))
-        self._accumulators = np.zeros((self._plan.n_accumulators, size))
+        self._accumulators = np.empty((self._plan.n_accumulators, size))
         flops = row_flops(n_components, n_features)
         self.n_threads = n_threads if flops * n_rows > SERIAL_FLOPS else 1
         self._call_rows = self._plan.slot_rows * max(
@@ -60,7 +60,6 @@ class Expectation:
         n_rows = len(self.X)
         layout = contract.LAYOUTS[self.layout]
         backend = backends.active()
-        self._accumulators[: self._n_used] = 0.0
         for begin in range(0, n_rows, self._call_rows):
             end = min(begin + self._call_rows, n_rows)
             weight = None if self.sample_weight is None else self.sample_weight[begin:end]
@@ -77,40 +76,42 @@ class Expectation:
             )
             if bad_row >= 0:
                 _validate.raise_nonfinite(self.X, begin + bad_row)
-        total = contract.combine(
-            self._accumulators[: self._n_used], parameters, layout, backend.fold_pairs
-        )
+        total = np.empty(self._accumulators.shape[1])
+        used = self._accumulators[: self._n_used]
+        backend.combine(used, parameters.means, layout, total, self.n_threads)
         return from_accumulator(total, parameters.means, self.layout, n_rows)
 
     def iterate(
         self,
         state: np.ndarray,
+        fresh: bool,
         step: StepPlan,
         rule: Rule,
         tol: float,
-        change: float,
+        before: float,
         max_iter: int,
-    ) -> tuple[np.ndarray, int]:
-        """The objective after each EM iteration done on a flat state, in place; and a LOOP_ code.
+    ) -> tuple[list[float], int]:
+        """Do EM iterations on a flat state, in place; the objectives, and a LOOP_ code.
 
-        At most `max_iter` iterations, and at most `call_iterations`, which must not be 0: then a
+        At most `max_iter` iterations, and about `call_iterations`, which must not be 0: then a
         pass alone takes longer than a kernel call may. See ``kernels.contract``.
         """
-        trace = np.empty(min(max_iter, self.call_iterations))
+        trace = np.empty(min(max_iter + fresh, self.call_iterations))
         done, code = backends.active().iterate(
             self.X,
             self.sample_weight,
             state,
             step,
+            fresh,
             rule.code,
             self._accumulators,
             self._plan,
             tol,
-            change,
+            before,
             trace,
             self.n_threads,
         )
-        return trace[:done], code
+        return trace[:done].tolist(), code
 
 
 def row_flops(n_components: int, n_features: int) -> int:

@@ -77,7 +77,9 @@ class MeansMaximiser(Maximiser):
         return Step(moved, np.zeros_like(empty), empty)
 
 
-def flat_state(mixture: Mixture, statistics: SufficientStatistics, plan: StepPlan) -> np.ndarray:
+def flat_state(
+    mixture: Mixture, statistics: SufficientStatistics | None, plan: StepPlan
+) -> np.ndarray:
     """A mixture and its statistics as the compiled steps read them: one array, freshly made."""
     parts = contract.state_parts(plan.n_components, plan.n_features, plan.code)
     state = np.empty(parts.size)
@@ -88,8 +90,24 @@ def flat_state(mixture: Mixture, statistics: SufficientStatistics, plan: StepPla
     state[parts.coefficients : parts.factors] = parameters.log_coefficients
     state[parts.factors : parts.centre] = parameters.factors.ravel()
     state[parts.centre : parts.sums] = parameters.centre
-    statistics.write_to(state[parts.sums :])
+    if statistics is not None:
+        _write_sums(statistics, state[parts.sums :], contract.STEP_LAYOUTS[plan.code])
     return state
+
+
+def _write_sums(statistics: SufficientStatistics, sums: np.ndarray, layout: int) -> None:
+    """Fill a combined accumulator; its pairs, if it has such, were folded long since."""
+    part = contract.offsets(*statistics.shift.shape, layout)
+    sums[: part.first] = statistics.mass
+    sums[part.first : part.second] = statistics.first.ravel()
+    sums[part.second : part.pairs] = statistics.second.ravel()
+    sums[part.pairs : part.scalars] = 0.0
+    sums[part.scalars :] = (
+        statistics.log_likelihood,
+        statistics.classification,
+        statistics.entropy,
+        statistics.weight,
+    )
 
 
 def mixture_of(state: np.ndarray, family: CovarianceFamily, plan: StepPlan) -> Mixture:

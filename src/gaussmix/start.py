@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .covariance import CovarianceFamily, Floor, MStep, family
+from .covariance import CovarianceFamily, Floor, MStep, empty_components, family
 from .diagnosis import Summary
 from .em import finite, run_em
 from .expectation import Expectation, evaluate
@@ -83,7 +83,7 @@ class StartMaker:
         statistics = expectation(
             Parameters(FACTOR_DIAG, np.zeros(1), centre[None], np.zeros((1, len(centre))), centre)
         )
-        return self._m_step(statistics, np.zeros(self.family.shape(1, len(centre))))
+        return self._m_step(statistics)
 
     def from_centres(self, centres: np.ndarray) -> Mixture:
         """Weights, means and covariances of the cells nearest to `centres`, in scaled features."""
@@ -96,9 +96,7 @@ class StartMaker:
 
     def from_responsibilities(self, responsibilities: Callable[[int, int], np.ndarray]) -> Mixture:
         """The M-step from given responsibilities, called for chunks of rows (begin, end)."""
-        statistics = self._given_statistics(responsibilities)
-        fallback = self._repeated(self.single.covariances)
-        return self._m_step(statistics, fallback)
+        return self._m_step(self._given_statistics(responsibilities))
 
     def from_labels(self, labels: np.ndarray) -> Mixture:
         """The M-step from labels (N,) in 0..K-1."""
@@ -107,13 +105,18 @@ class StartMaker:
             lambda begin, end: (labels[begin:end, None] == components).astype(float)
         )
 
-    def _m_step(self, statistics: SufficientStatistics, fallback: np.ndarray) -> Mixture:
-        step = self._estimate(statistics, fallback)
+    def _m_step(self, statistics: SufficientStatistics) -> Mixture:
+        step = self._estimate(statistics)
         return Mixture._of(self.family, step.weights, step.means, step.covariances)
 
-    def _estimate(self, statistics: SufficientStatistics, fallback: np.ndarray) -> MStep:
+    def _estimate(self, statistics: SufficientStatistics) -> MStep:
+        """The M-step; an empty component gets the covariance of all data."""
+        finite(statistics, 0)
+        fallback = None  # what most starts do not need takes a pass over the data
+        if empty_components(statistics).any():
+            fallback = self._repeated(self.single.covariances)
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.family.m_step(finite(statistics, 0), fallback, self.floor)
+            return self.family.m_step(statistics, fallback, self.floor)
 
     def _repeated(self, covariances: np.ndarray) -> np.ndarray:
         """Covariances of a one-component fit, for each of K components (if not tied)."""
@@ -140,7 +143,7 @@ class StartMaker:
         prior worth as many rows as it takes to determine a covariance.
         """
         statistics = self.expectation(centres.kernel_parameters, HARD)
-        step = self._estimate(statistics, self._repeated(self.single.covariances))
+        step = self._estimate(statistics)
         covariances = step.covariances
         n_features = self.X.shape[1]
         if self.family.shape(1, n_features) != covariances.shape:

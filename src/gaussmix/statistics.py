@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from . import _validate
@@ -117,16 +115,6 @@ class SufficientStatistics:
         values = {name: getattr(self, name) for name in self.__slots__}
         return SufficientStatistics(**(values | changes))
 
-    def write_to(self, accumulator: np.ndarray) -> None:
-        """Fill a flat accumulator (S,) of the kernels; pairs of a pooled one are folded: zero."""
-        code = contract.LAYOUTS[self.layout]
-        part = contract.offsets(*self.shift.shape, code)
-        accumulator[: part.first] = self.mass
-        accumulator[part.first : part.second] = self.first.ravel()
-        accumulator[part.second : part.pairs] = self.second.ravel()
-        accumulator[part.pairs : part.scalars] = 0.0
-        accumulator[part.scalars :] = [getattr(self, name) for name in _SCALARS[:-1]]
-
     @property
     def n_components(self) -> int:
         """K."""
@@ -201,11 +189,6 @@ def second_shape(n_components: int, n_features: int, layout: str) -> tuple[int, 
     }[layout]
 
 
-@lru_cache(maxsize=64)
-def _lower(n_features: int) -> np.ndarray:
-    return np.tri(n_features, dtype=bool)
-
-
 def from_accumulator(
     total: np.ndarray, shift: np.ndarray, layout: str, n_rows: int
 ) -> SufficientStatistics:
@@ -213,8 +196,6 @@ def from_accumulator(
     n_components, n_features = shift.shape
     part = contract.offsets(n_components, n_features, contract.LAYOUTS[layout])
     second = total[part.second : part.pairs].reshape(second_shape(n_components, n_features, layout))
-    if layout in ("full", "pooled"):
-        second = np.where(_lower(n_features), second, second.swapaxes(-1, -2))
     arrays = {
         "shift": shift,
         "mass": total[: part.first],

@@ -84,10 +84,10 @@ def _fail_at_pass(monkeypatch, error, number):
             raise error
         return original(this, *arguments)
 
-    def loop(this, state, step, rule, tol, change, max_iter):
+    def loop(this, *arguments):
         if next(count) == number:
             raise error
-        return iterate(this, state, step, rule, tol, change, 1)
+        return iterate(this, *arguments[:-1], 1)
 
     monkeypatch.setattr(Expectation, "__call__", call)
     monkeypatch.setattr(Expectation, "iterate", loop)

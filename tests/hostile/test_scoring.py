@@ -227,14 +227,15 @@ def test_g4_a_fork_in_any_pass_of_another_threads_fit_takes_no_lock_along(run_py
         X = np.random.default_rng(0).standard_normal((500, 3))
         fit = lambda: gm.fit(X, 2, seed=0, max_iter=2, tol=0).mixture
         expected = fit()
-        original = Expectation.__call__
         inside, go, over = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
 
-        def stopping(*arguments):
-            if threading.current_thread() is not threading.main_thread():
-                inside.release()
-                go.acquire()
-            return original(*arguments)
+        def stopping(original):
+            def stop(*arguments):
+                if threading.current_thread() is not threading.main_thread():
+                    inside.release()
+                    go.acquire()
+                return original(*arguments)
+            return stop
 
         def work():
             try:
@@ -243,7 +244,8 @@ def test_g4_a_fork_in_any_pass_of_another_threads_fit_takes_no_lock_along(run_py
                 over.set()
                 inside.release()
 
-        Expectation.__call__ = stopping
+        Expectation.__call__ = stopping(Expectation.__call__)
+        Expectation.iterate = stopping(Expectation.iterate)
         threading.Thread(target=work, daemon=True).start()
         answers = []
         # No time limit here: on a busy machine a pass may begin whenever it likes.

@@ -67,19 +67,17 @@ def kernel_em_step(X, sample_weight, mixture, covariance_type):
     accumulators = accumulate(
         backends.active(), X, parameters, layout, weight=sample_weight, threads=2
     )
-    total = contract.combine(accumulators, parameters, layout)
+    total = contract.combine(accumulators, parameters.means, layout)
     mass = total[: parts.first]
     first = total[parts.first : parts.second].reshape(n_components, n_features)
     second = total[parts.second : parts.pairs]
     d = first / mass[:, None]
     products = np.einsum("kd,ke->kde", d, d)
     if covariance_type == "full":
-        lower = second.reshape(products.shape)
-        lower = lower + np.tril(lower, -1).transpose(0, 2, 1)
-        covariances = lower / mass[:, None, None] - products
+        covariances = second.reshape(products.shape) / mass[:, None, None] - products
     elif covariance_type == "tied":
-        lower = second.reshape(n_features, n_features)
-        pooled = lower + np.tril(lower, -1).T - np.einsum("k,kde->de", mass, products)
+        between = np.einsum("k,kde->de", mass, products)
+        pooled = second.reshape(n_features, n_features) - between
         covariances = pooled / mass.sum()
     elif covariance_type == "diag":
         covariances = second.reshape(d.shape) / mass[:, None] - d * d

@@ -225,7 +225,7 @@ def test_accumulate_equals_the_oracle(backend, case):
     accumulators = accumulate(
         backend, e.X, e.parameters, case.layout, case.rule, e.weight, threads=2
     )
-    total = contract.combine(accumulators, e.parameters, case.layout)
+    total = contract.combine(accumulators, e.parameters.means, case.layout)
     resp = oracle.responsibilities(e.joint, RULES[case.rule])
     absolute, relative = row_errors(e)
     weight = np.ones(case.n_rows) if e.weight is None else e.weight

@@ -1,7 +1,9 @@
-"""The kernels on parameters alone: factors of covariances, moments between means."""
+"""The kernels that read no rows: factors of covariances, the sum of the accumulators."""
 
 import numpy as np
 import pytest
+
+from gaussmix.kernels import contract
 
 EPS = np.finfo(float).eps
 
@@ -49,14 +51,53 @@ def test_the_first_component_without_a_factor_is_named(backend, bad):
     assert factorise(backend, matrices)[0] == 2
 
 
-def test_moments_between_means_are_added_to_the_lower_triangle(backend):
+def combined(backend, accumulators, means, layout, threads=1):
+    total = np.empty(accumulators.shape[1])
+    backend.combine(accumulators, means, layout, total, threads)
+    return total
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 8, 13, 64])
+@pytest.mark.parametrize("layout", ["spherical", "diag", "full"])
+def test_the_accumulators_are_added_in_one_tree(backend, layout, count, threads):
+    code = contract.LAYOUTS[layout]
+    means = np.zeros((5, 17))
+    size = contract.offsets(5, 17, code).size
+    accumulators = np.random.default_rng(count).normal(size=(count, size))
+    found = combined(backend, accumulators, means, code, threads)
+    np.testing.assert_array_equal(found, contract.combine(accumulators, means, code))
+
+
+def test_moments_between_means_are_added_to_the_pooled_ones(backend):
     rng = np.random.default_rng(0)
-    pairs = rng.uniform(size=(5, 5))
-    np.fill_diagonal(pairs, 0.0)
-    pairs[1, 2] = pairs[2, 1] = 0.0
     means = 1e8 + rng.normal(size=(5, 4))
-    second = rng.normal(size=(4, 4))
+    part = contract.offsets(5, 4, contract.LAYOUT_POOLED)
+    accumulators = rng.uniform(size=(3, part.size))
+    sums = accumulators.sum(axis=0)
+    pairs = sums[part.pairs : part.scalars].reshape(5, 5)
+    second = sums[part.second : part.pairs].reshape(4, 4)
     gap = means[:, None] - means
-    expected = second + np.tril(np.einsum("jk,jkd,jke->de", pairs, gap, gap))
-    backend.fold_pairs(pairs, means, second)
-    np.testing.assert_allclose(second, expected, rtol=1e-13, atol=1e-13)
+    expected = np.tril(second) + np.tril(second, -1).T
+    expected += np.einsum("jk,jkd,jke->de", pairs, gap, gap)
+    total = combined(backend, accumulators, means, contract.LAYOUT_POOLED)
+    found = total[part.second : part.pairs].reshape(4, 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(total[: part.second], sums[: part.second], rtol=1e-15)
+
+
+def test_components_that_share_no_row_add_nothing_between_them(backend):
+    means = np.array([[0.0], [1e300], [-1e300]])  # whose gap overflows
+    accumulators = np.ones((2, contract.offsets(3, 1, contract.LAYOUT_POOLED).size))
+    part = contract.offsets(3, 1, contract.LAYOUT_POOLED)
+    accumulators[:, part.pairs : part.scalars] = 0.0
+    total = combined(backend, accumulators, means, contract.LAYOUT_POOLED)
+    np.testing.assert_array_equal(total[: part.pairs], 2.0)
+
+
+def test_a_combined_sum_has_to_fit(backend):
+    means, code = np.zeros((3, 2)), contract.LAYOUT_FULL
+    size = contract.offsets(3, 2, code).size
+    for shape, length in (((4, size - 1), size), ((4, size), size + 1), ((0, size), size)):
+        with pytest.raises(ValueError, match=r"accumulators|total"):
+            backend.combine(np.zeros(shape), means, code, np.empty(length), 1)

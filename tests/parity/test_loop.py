@@ -146,7 +146,7 @@ def test_an_objective_that_falls_is_judged_outside_the_loop(monkeypatch, looped,
     state[parts.size - 4] += 1e9  # as if the log-likelihood had been higher
     before = state.copy()
     sums = Expectation(X, None, "full", 4, 1)
-    trace, code = sums.iterate(state, plan, SOFT, 0.0, np.inf, 10)
+    trace, code = sums.iterate(state, False, plan, SOFT, 0.0, np.nan, 10)
     assert (len(trace), code) == (0, contract.LOOP_HANDED_BACK)
     np.testing.assert_array_equal(state, before)
 
@@ -160,7 +160,7 @@ def test_a_row_that_is_not_finite_ends_the_loop(looped, X):
     spoiled = X.copy()
     spoiled[7, 1] = np.nan
     trace, code = Expectation(spoiled, None, "full", 4, 1).iterate(
-        state, plan, SOFT, 0.0, np.inf, 10
+        state, False, plan, SOFT, 0.0, np.nan, 10
     )
     assert (len(trace), code) == (0, contract.LOOP_HANDED_BACK)
     np.testing.assert_array_equal(state, before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _validate
-from .base import CovarianceFamily, Floor, MStep
+from .base import CovarianceFamily, Floor, MStep, empty_components
 from .dense import Full, Tied
 from .diagonal import Diagonal, Spherical
 
@@ -11,7 +11,7 @@ FAMILIES: dict[str, CovarianceFamily] = {
     family.name: family for family in (Full(), Tied(), Diagonal(), Spherical())
 }
 
-__all__ = ["FAMILIES", "CovarianceFamily", "Floor", "MStep", "family"]
+__all__ = ["FAMILIES", "CovarianceFamily", "Floor", "MStep", "empty_components", "family"]
 
 
 def family(covariance_type: str) -> CovarianceFamily:

@@ -39,6 +39,11 @@ class MStep(NamedTuple):
     empty: np.ndarray  # (K,) bool: components that kept mean and covariance for want of mass
 
 
+def empty_components(statistics: SufficientStatistics) -> np.ndarray:
+    """(K,) bool: components with so little mass that they keep mean and covariance."""
+    return statistics.mass <= EMPTY_SHARE * statistics.mass.sum()
+
+
 class CovarianceFamily(ABC):
     """One covariance type: its shape, its statistics, its M-step, its precision factors.
 
@@ -98,15 +103,16 @@ class CovarianceFamily(ABC):
     def m_step(
         self,
         statistics: SufficientStatistics,
-        previous_covariances: np.ndarray,
+        previous_covariances: np.ndarray | None,
         floor: Floor,
     ) -> MStep:
         """Parameters that maximise the expected complete-data log-likelihood, under the floor.
 
+        `previous_covariances` are read where a component is empty; else they may be None.
         Dempster, Laird & Rubin (1977); O(K D^2), O(K D^3) where eigenvalues are clipped.
         """
         total = statistics.mass.sum()
-        empty = statistics.mass <= EMPTY_SHARE * total
+        empty = empty_components(statistics)
         mass = np.where(empty, 1.0, statistics.mass)
         offset = np.where(empty[:, None], 0.0, statistics.first / mass[:, None])
         covariances = self.covariance(statistics, mass, offset)

@@ -63,6 +63,9 @@ cdef Py_ssize_t run_accumulator(const Problem *problem, Workspace *workspace,
     cdef Py_ssize_t slot = number, first, end, count, bad
     cdef Py_ssize_t place = (problem.first_slot + number) % problem.n_accumulators
     cdef double *accumulator = problem.accumulators + place * problem.accumulator_size
+    if problem.first_slot + number < problem.n_accumulators:
+        # Here and not by the caller: by the thread that fills it, just before it does.
+        memset(accumulator, 0, <size_t>problem.accumulator_size * sizeof(double))
     while slot * problem.slot_rows < problem.X.n_rows:
         first = slot * problem.slot_rows
         end = min(first + problem.slot_rows, problem.X.n_rows)
@@ -161,7 +164,7 @@ def accumulate(X, sample_weight, first_row, parameters, layout, rule, accumulato
                n_threads):
     """Add the rows of X to the accumulators; -1, or the first row with NaN or inf.
 
-    As ``kernels.contract`` states. `X` and `sample_weight` are only read; `accumulators` is
+    As ``kernels.reference`` states. `X` and `sample_weight` are only read; `accumulators` is
     written, and its content means nothing if a row is returned. O(N K D^2), or O(N K D) for
     diagonal factors; O(N (D^2 + K D)) for shared ones with the pooled layout.
     """

@@ -18,31 +18,3 @@ cdef void fold(const double *pairs, const double *means, Py_ssize_t n_components
                 for e in range(d + 1):
                     second[d * n_features + e] += factor * gap[e]
 
-
-def fold_pairs(pairs, means, second):
-    """Add to `second` what lies between means, as ``kernels.contract`` states."""
-    cdef Views views
-    cdef Py_buffer *second_buffer
-    cdef Py_ssize_t n_components, n_features
-    cdef Py_ssize_t[2] shape
-    cdef const double *pair_values
-    cdef const double *mean_values
-    cdef double *gap
-    views.n = 0
-    try:
-        n_components = view(&views, means, "means", 2, "d").shape[0]
-        n_features = views.buffers[0].shape[1]
-        mean_values = numbers(&views, means, "means", n_components, n_features)
-        pair_values = numbers(&views, pairs, "pairs", n_components, n_components)
-        shape = [n_features, n_features]
-        second_buffer = view(&views, second, "second", 2, "d", True)
-        check_contiguous(second_buffer, "second", shape)
-        gap = <double *>malloc(<size_t>(n_features + 1) * sizeof(double))
-        if gap == NULL:
-            raise MemoryError("a row of features does not fit into memory")
-        with nogil:
-            fold(pair_values, mean_values, n_components, n_features, gap,
-                 <double *>second_buffer.buf)
-        free(gap)
-    finally:
-        release(&views)

@@ -115,27 +115,6 @@ def maximise(state, step, then):
 
 # ---- The loop ----
 
-cdef void combine_accumulators(const Problem *problem, Py_ssize_t count, const Fit *fit,
-                               const State *state) noexcept nogil:
-    """The state's sums: the first `count` accumulators, in a fixed tree; as contract.combine."""
-    cdef Py_ssize_t size = problem.accumulator_size, pair, i
-    cdef double *to
-    cdef const double *left
-    while count > 1:
-        for pair in range(count // 2):
-            to, left = problem.accumulators + pair * size, problem.accumulators + 2 * pair * size
-            for i in range(size):
-                to[i] = left[i] + left[size + i]
-        if count % 2:
-            memcpy(problem.accumulators + count // 2 * size,
-                   problem.accumulators + (count - 1) * size, size * sizeof(double))
-        count = (count + 1) // 2
-    memcpy(state.mass, problem.accumulators, size * sizeof(double))
-    if problem.layout == LAYOUT_POOLED:
-        fold(state.scalars - fit.n_components * fit.n_components, state.means, fit.n_components,
-             fit.n_features, fit.matrix, state.second)
-
-
 cdef bint sums_are_finite(const Problem *problem, const State *state) noexcept nogil:
     cdef Py_ssize_t i
     cdef double total = 0.0
@@ -157,14 +136,15 @@ cdef bint gather_sums(Problem *problem, Workspace *workspaces, int n_threads,
                       Py_ssize_t n_pieces, const Fit *fit, State *state) noexcept nogil:
     """One pass over the rows under the state's mixture; False if a row or a sum is not finite."""
     cdef int thread
-    memset(problem.accumulators, 0,
-           <size_t>(n_pieces * problem.accumulator_size) * sizeof(double))
     derive_means(&problem.model)
     run_pieces(problem, workspaces, True, n_pieces, n_threads)
     for thread in range(n_threads):
         if workspaces[thread].bad_row >= 0:
             return False
-    combine_accumulators(problem, n_pieces, fit, state)
+    combine_sums(problem.accumulators, n_pieces, problem.accumulator_size, state.mass, n_threads)
+    if problem.layout == LAYOUT_POOLED:
+        fold(state.scalars - fit.n_components * fit.n_components, state.means, fit.n_components,
+             fit.n_features, fit.matrix, state.second)
     return sums_are_finite(problem, state)
 
 
@@ -173,7 +153,7 @@ cdef struct Trace:  # the objective, and when to stop
     Py_ssize_t length
     Py_ssize_t done
     double tol
-    double change  # of the mean objective, in the iteration before
+    double before  # the objective before the state's; NaN if there was none
 
 
 # An objective that falls by less than this part of the likelihoods does so by rounding; it is the
@@ -182,36 +162,48 @@ cdef double ROUNDING = 64.0 * 2.0 ** -52
 
 
 cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
-                        Py_ssize_t n_pieces, const Fit *fit, State *now, State *then,
+                        Py_ssize_t n_pieces, const Fit *fit, bint fresh, State *now, State *then,
                         Trace *trace) noexcept nogil:
     """Iterations until `trace` is full or something has to be decided: a LOOP_ code."""
-    cdef double before = now.scalars[problem.rule], value, rounding
-    cdef bint settled, unchanged
-    cdef size_t state_bytes = <size_t>(
-        now.mass + problem.accumulator_size - now.weights) * sizeof(double)
-    while trace.done < trace.length:
-        if not maximise_state(fit, now, then):
-            return LOOP_HANDED_BACK
+    cdef double value = now.scalars[problem.rule], before = trace.before, change
+    cdef bint unchanged
+    if fresh:
         if not gather_sums(problem, workspaces, n_threads, n_pieces, fit, then):
             return LOOP_HANDED_BACK
         value = then.scalars[problem.rule]
-        rounding = ROUNDING * (fabs(now.scalars[0]) + fabs(now.scalars[1]))
-        if before - value > rounding:
+        keep_state(problem, then, now)
+        record(trace, value)
+    change = INFINITY if before != before else (value - before) / now.scalars[3]
+    while trace.done < trace.length:
+        before = value
+        if not (maximise_state(fit, now, then)
+                and gather_sums(problem, workspaces, n_threads, n_pieces, fit, then)):
             return LOOP_HANDED_BACK
-        settled = fabs(trace.change) < trace.tol
+        value = then.scalars[problem.rule]
+        if before - value > ROUNDING * (fabs(now.scalars[0]) + fabs(now.scalars[1])):
+            return LOOP_HANDED_BACK
         unchanged = value == before and same_mixture(now, then)
-        trace.change = (value - before) / then.scalars[3]
-        trace.values[trace.done] = before = value
-        trace.done += 1
-        memcpy(now.weights, then.weights, state_bytes)
-        if settled:
+        keep_state(problem, then, now)
+        record(trace, value)
+        if fabs(change) < trace.tol:
             return LOOP_SETTLED
         if unchanged:
             return LOOP_UNCHANGED
+        change = (value - before) / now.scalars[3]
     return LOOP_FULL
 
 
-def iterate(X, sample_weight, state, step, rule, accumulators, plan, tol, change, trace,
+cdef void keep_state(const Problem *problem, const State *source, State *to) noexcept nogil:
+    memcpy(to.weights, source.weights, <size_t>(
+        to.mass + problem.accumulator_size - to.weights) * sizeof(double))
+
+
+cdef void record(Trace *trace, double value) noexcept nogil:
+    trace.values[trace.done] = value
+    trace.done += 1
+
+
+def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol, before, trace,
             n_threads):
     """Do EM iterations in place; how many were done, and a LOOP_ code.
 
@@ -221,9 +213,10 @@ def iterate(X, sample_weight, state, step, rule, accumulators, plan, tol, change
     cdef Views views
     cdef Fit fit
     cdef State now, then
-    cdef Trace record
+    cdef Trace history
     cdef Py_ssize_t n_pieces, state_size
     cdef int code, threads
+    cdef bint is_fresh = fresh
     cdef Workspace *workspaces = NULL
     cdef double *memory = NULL
     cdef void *scratch = NULL
@@ -238,7 +231,9 @@ def iterate(X, sample_weight, state, step, rule, accumulators, plan, tol, change
         read_state(&views, state, "state", &problem, fit.step, &now)
         buffer = view(&views, trace, "trace", 1, "d", True)
         check_contiguous(buffer, "trace", buffer.shape)
-        record = Trace(<double *>buffer.buf, buffer.shape[0], 0, tol, change)
+        if is_fresh and buffer.shape[0] < 1:
+            raise ValueError("trace is empty; the first pass needs an element. Make it longer.")
+        history = Trace(<double *>buffer.buf, buffer.shape[0], 0, tol, before)
         state_size = now.mass + problem.accumulator_size - now.weights
         memory = allocate_fit(&fit, state_size)
         point_state(&problem, fit.step, memory, &then)
@@ -252,9 +247,12 @@ def iterate(X, sample_weight, state, step, rule, accumulators, plan, tol, change
             raise MemoryError(f"workspaces of {threads} threads")
         scratch = allocate(&problem, True, threads, workspaces)
         with nogil:
-            code = iterate_states(&problem, workspaces, threads, n_pieces, &fit, &now, &then,
-                                  &record)
-        return record.done, code
+            code = iterate_states(&problem, workspaces, threads, n_pieces, &fit, is_fresh, &now,
+                                  &then, &history)
+            if problem.layout == LAYOUT_FULL or problem.layout == LAYOUT_POOLED:
+                mirror(now.second, fit.n_components if problem.layout == LAYOUT_FULL else 1,
+                       fit.n_features)
+        return history.done, code
     finally:
         free(scratch)
         free(workspaces)

@@ -74,6 +74,20 @@ def check_accumulate(
         _check_array("sample_weight", sample_weight, (len(X),))
 
 
+def check_combine(
+    accumulators: np.ndarray, means: np.ndarray, layout: int, total: np.ndarray
+) -> None:
+    """Nothing; raises ValueError unless all arguments of `combine` fit together."""
+    if means.ndim != 2 or 0 in means.shape or not len(accumulators):
+        raise ValueError(
+            f"means has shape {means.shape} and accumulators {accumulators.shape}; no axis may be "
+            "empty."
+        )
+    size = offsets(*means.shape, layout).size
+    _check_array("accumulators", accumulators, (len(accumulators), size))
+    _check_array("total", total, (size,), writes=True)
+
+
 def check_evaluate(X: np.ndarray, parameters: Parameters, want: int, out: np.ndarray) -> None:
     """Nothing; raises ValueError unless all arguments of `evaluate` fit together."""
     check_rows(X, parameters)

@@ -1,6 +1,6 @@
 """What every kernel backend agrees on: codes, the accumulator's layout, the plan, the final sum.
 
-A backend is a module with `accumulate`, `evaluate`, `factorise` and `fold_pairs`, whose meaning
+A backend is a module with `accumulate`, `combine`, `evaluate` and `factorise`, whose meaning
 ``reference.py`` states, and perhaps `maximise` and `iterate`, compiled forms of what is done in
 NumPy otherwise:
 
@@ -8,17 +8,18 @@ NumPy otherwise:
 another, all but its sums. False says that it is not an ordinary one (an empty component, a
 covariance below the floor or without a Cholesky factor); `then` means nothing in that case.
 
-``iterate(X, sample_weight, state, step, rule, accumulators, plan, tol, change, trace, n_threads)
--> (done, code)`` does EM iterations in place, at most ``len(trace)``, and writes the objective
-after each into `trace`. `change` is that of the mean objective in the iteration before, for the
-stopping rule of ``em.run_em``; `code` says why it ended. An iteration that is not ordinary (as
-above, or sums that are not finite, or an objective that falls by more than a sum's own rounding)
-is not done: `state` is what it was, and the code LOOP_HANDED_BACK. `accumulators` are scratch.
+``iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol, before, trace,
+n_threads) -> (done, code)`` does EM iterations in place until `trace`, which gets the objective
+after each, is full. If `fresh`, the sums of `state` are still to be gathered, and the first element
+is the objective of `state` itself. `before` is the objective before that one, or NaN, for the
+stopping rule of ``em.run_em``. `done` elements were written, and `code` says why no more. An
+iteration that is not ordinary (as above, or sums that are not finite, or an objective that falls by
+more than a sum's own rounding) is not done: mixture and sums are what they were, and the code is
+LOOP_HANDED_BACK. `accumulators` are scratch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -212,20 +213,28 @@ def fold_pairs(pairs: np.ndarray, means: np.ndarray, second: np.ndarray) -> None
         second += np.tril(np.einsum("kd,ke->de", pairs[j, near, None] * gap, gap))
 
 
-def combine(
-    accumulators: np.ndarray, parameters: Parameters, layout: int, fold: Callable = fold_pairs
-) -> np.ndarray:
-    """Sum of the accumulators (V, S) -> (S,), in a fixed tree; pairs of a pooled one are folded."""
+def combine(accumulators: np.ndarray, means: np.ndarray, layout: int) -> np.ndarray:
+    """Sum of the accumulators (V, S) -> (S,), in a fixed tree, with whole second moments.
+
+    Neighbours are added, then neighbouring pairs, and so on; what is left over waits for the next
+    level. Pairs of a pooled layout are folded, and upper triangles filled in.
+    """
     while len(accumulators) > 1:
         paired = accumulators[0:-1:2] + accumulators[1::2]
         if len(accumulators) % 2:
             paired = np.concatenate([paired, accumulators[-1:]])
         accumulators = paired
     total = accumulators[0].copy()
+    n_components, n_features = means.shape
+    part = offsets(n_components, n_features, layout)
+    second = total[part.second : part.pairs]
     if layout == LAYOUT_POOLED:
-        n_components, n_features = parameters.means.shape
-        part = offsets(n_components, n_features, layout)
+        second = second.reshape(1, n_features, n_features)
         pairs = total[part.pairs : part.scalars].reshape(n_components, n_components)
-        second = total[part.second : part.pairs].reshape(n_features, n_features)
-        fold(pairs, parameters.means, second)
+        fold_pairs(pairs, means, second[0])
+    elif layout == LAYOUT_FULL:
+        second = second.reshape(n_components, n_features, n_features)
+    if layout in (LAYOUT_POOLED, LAYOUT_FULL):
+        lower = np.tri(n_features, dtype=bool)
+        np.copyto(second, second.swapaxes(-1, -2), where=~lower)
     return total

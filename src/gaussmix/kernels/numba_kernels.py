@@ -32,7 +32,6 @@ from .contract import (
     Plan,
     offsets,
 )
-from .contract import fold_pairs as fold_pairs
 from .numba_stages import (
     find_largest,
     harden,
@@ -49,6 +48,7 @@ from .numba_stages import (
     whiten_means,
 )
 from .numba_tiles import ROWS, feature
+from .reference import combine as combine
 from .reference import factorise as factorise  # K small matrices: NumPy is fast enough
 
 NAME = "numba"
@@ -274,6 +274,8 @@ def _accumulate_driver(stamp: int) -> Callable:
             if accumulator % n_threads != thread:
                 continue
             mass = accumulator * (scalars + 4)
+            if first_slot + slot < n_accumulators:
+                accumulators[mass : mass + scalars + 4] = 0.0
             end = min((slot + 1) * slot_rows, n_rows)
             for start in range(slot * slot_rows, end, ROWS):
                 count = min(ROWS, end - start)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arguments import check_accumulate, check_evaluate
+from .arguments import check_accumulate, check_combine, check_evaluate
 from .contract import (
     FACTOR_DIAG,
     FACTOR_SHARED,
@@ -30,7 +30,7 @@ from .contract import (
     Plan,
     offsets,
 )
-from .contract import fold_pairs as fold_pairs
+from .contract import combine as sum_of
 
 NAME = "reference"
 LEVEL = "numpy"
@@ -74,7 +74,8 @@ def accumulate(
         LAYOUT_ and RULE_ codes.
     accumulators : ndarray (plan.n_accumulators, size)
         Added to in place; unspecified when a row is reported. Slot s adds to row
-        ``s % n_accumulators``, and slots add in increasing order.
+        ``s % n_accumulators``, and slots add in increasing order. The first slot of a row,
+        ``s < n_accumulators``, does not add to what the row holds but overwrites it.
     plan : Plan
         From ``contract.plan``.
     n_threads : int
@@ -102,12 +103,25 @@ def accumulate(
         weight[: stop - start] = 1.0 if sample_weight is None else sample_weight[start:stop]
         slot = (first_row + start) // plan.slot_rows
         accumulator = accumulators[slot % plan.n_accumulators]
+        if start % plan.slot_rows == 0 and slot < plan.n_accumulators:
+            accumulator[:] = 0.0
         with np.errstate(all="ignore"):
             log_joint = _log_joint(_squared_distances(block, parameters), parameters)
             posterior = _posterior(log_joint, rule)
             _add_scalars(weight, posterior, accumulator[parts.scalars :])
             _add_moments(block, weight, posterior, parameters, layout, parts, accumulator)
     return -1
+
+
+def combine(
+    accumulators: np.ndarray, means: np.ndarray, layout: int, total: np.ndarray, n_threads: int
+) -> None:
+    """Write the sum of `accumulators` (V, S) into `total` (S,), as ``contract.combine`` states.
+
+    `means` (K, D) are those that the moments were gathered around; `n_threads` is not used here.
+    """
+    check_combine(accumulators, means, layout, total)
+    total[:] = sum_of(accumulators, means, layout)
 
 
 def evaluate(
