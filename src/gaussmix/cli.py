@@ -176,7 +176,7 @@ def _add_fit(commands) -> None:
         type=_not_negative,
         default=1e-5,
         help="change of the mean log-likelihood, in nats, below which a start ends; the best of "
-        "several goes on to a thousandth of it (default: 1e-5)",
+        "several goes on to a ten-thousandth (default: 1e-5)",
     )
     advanced.add_argument(
         "--max-iter",

@@ -52,10 +52,12 @@ def fit(
         With more than one, `start` is run to the end, and so are the best third of
         ``n_starts - 1`` others after short runs of 5 iterations: by turns k-means++ seeds in
         the metric of the whole data, good where clusters are apart, and random rows with the
-        covariance of all data, good where they overlap. The three best are then continued at a
-        thousandth of `tol`, for no more iterations than all runs took, or than take a moment,
-        and the highest log-likelihood wins. Their iterations count in `n_iter`. To tell optima
-        apart that are close, e.g. for criteria, lower `tol` itself.
+        covariance of all data, good where they overlap. The best are then continued at
+        ``tol / 10_000``, one after the other, each for at most a third of the iterations that
+        all runs took, and together for no more than those; the highest log-likelihood wins.
+        Where all iterations together take about 0.1 s or less, all runs are run to the end and
+        continued. These iterations count in `n_iter`. To tell optima apart that are close, e.g.
+        for criteria, lower `tol` itself.
     tol : float, >= 0
         Change of the mean log-likelihood per unit weight, in nats, below which to stop.
         scikit-learn's rule: one more iteration follows the one whose change is below.

@@ -20,11 +20,11 @@ from .reseeding import reseeded
 from .start import KINDS, StartMaker
 
 SHORT_ITERATIONS = 5
-CONTINUED_SHARE = 3  # one in so many short runs is continued
-N_POLISHED = 3  # as many of the best runs are continued at a finer tolerance:
-POLISH = 1e-3  # this much of tol
-POLISH_FLOPS = 1 << 31  # where this is little (0.2 s), beyond the work of all runs so far
-ITERATION_FLOPS = 1 << 20  # what an iteration costs without any rows, about 0.1 ms
+CONTINUED_SHARE = 3  # one in so many short runs is continued, and more where that costs little
+POLISH = 1e-4  # then runs go on at a finer tolerance: this much of tol
+POLISHED_SHARE = 3  # each for at most one in so many of the iterations that all may take
+LITTLE_FLOPS = 1 << 31  # 0.1 to 0.2 s of iterations
+ITERATION_FLOPS = 1 << 15  # what an iteration costs without any rows, about 3 us
 RESEEDED = "re-seeded"  # the kind of a start made from another's run
 
 
@@ -149,25 +149,36 @@ class Search:
         return attempt.run
 
     def _polish_best(self, finished: list[_Attempt], reports: list[StartReport]) -> None:
-        """Continue the best runs at a finer tolerance, for no more work than was done already.
+        """Continue runs at a finer tolerance, the best first, for no more work than was done.
 
         At `tol` runs that lead to different optima may differ by less than what is left to gain.
+        On faithful (K = 6, full, 50 starts) three of 24 seeds ended below mclust's optimum when the
+        three best were continued at tol / 1000; none of 100 does now.
         """
         finished.sort(key=_reached, reverse=True)
-        X = self.maker.X
-        flops = ITERATION_FLOPS + len(X) * row_flops(self.options.n_components, X.shape[1])
-        spent = sum(report.n_iter for report in reports)
-        budget = max(spent // N_POLISHED, POLISH_FLOPS // flops)
-        for i, attempt in enumerate(finished[:N_POLISHED]):
-            if attempt.run.stop_reason == "tol" and not self.stopped:
-                finished[i] = self._polish(attempt, budget)
+        left = max(sum(report.n_iter for report in reports), self.few_iterations)
+        most = left // POLISHED_SHARE
+        for i, attempt in enumerate(finished):
+            if attempt.run.stop_reason == "tol" and left > 0 and not self.stopped:
+                finished[i] = self._polish(attempt, min(most, left))
+                left -= finished[i].run.n_iter - attempt.run.n_iter
                 kind = reports[attempt.number].kind
                 reports[attempt.number] = _report(kind, finished[i].run)
+
+    @property
+    def few_iterations(self) -> int:
+        """How many iterations cost little."""
+        X = self.maker.X
+        flops = ITERATION_FLOPS + len(X) * row_flops(self.options.n_components, X.shape[1])
+        return LITTLE_FLOPS // flops
 
     def _portfolio(
         self, n_short: int, max_iter: int, reports: list[StartReport], rng: np.random.Generator
     ) -> list[_Attempt]:
-        """The best of `n_short` short runs, run to the end; adds a report of every one."""
+        """The best of `n_short` short runs, run to the end; adds a report of every one.
+
+        These are a third, or more where few iterations have been done so far.
+        """
         shorts: list[_Attempt] = []
         for i in range(n_short):
             kind = ("k-means++", "broad")[i % 2]
@@ -184,7 +195,8 @@ class Search:
         finished: list[_Attempt] = []
         n_continued = -(-n_short // CONTINUED_SHARE)
         for short in shorts:
-            if len(finished) == n_continued:
+            spent = sum(report.n_iter for report in reports)
+            if len(finished) >= n_continued and spent > self.few_iterations:
                 break
             kind = reports[short.number].kind
             try:
