@@ -27,7 +27,7 @@ TIERS = [
     ["fitting", "progress", "persistence", "_files", "_npy"],
     ["datasets", "tables", "_delimited"],
     ["estimator", "_sklearn_parameters", "_sklearn_state", "_verbose", "plotting", "_panels"],
-    ["_report", "_fit_command", "cli"],
+    ["_report", "_arguments", "_fit_command", "cli"],
     ["__init__", "__main__"],
 ]
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}

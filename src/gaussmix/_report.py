@@ -1,9 +1,10 @@
-"""The tables that the command prints: plain text, aligned, safe for a terminal."""
+"""What the command prints: tables and messages, plain text, safe for a terminal."""
 
 from __future__ import annotations
 
 import math
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -20,6 +21,11 @@ def printable(text: str) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
         for c in joined
     )
+
+
+def complain(message: str) -> None:
+    """Print a message in one line on stderr, under the command's name."""
+    print(f"gaussmix: {printable(message)}", file=sys.stderr)
 
 
 def names_or_default(names: Sequence[str] | None, n_features: int) -> list[str]:
