@@ -6,6 +6,7 @@ fit that fails has nothing to undo.
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,33 @@ class Fitted:
     mixture: Mixture
     feature_names: np.ndarray | None = None
     result: FitResult | None = None  # None where the user assigned the parameters
+
+    def check_fits(self, n_components: int, covariance_type: str, n_features: int) -> None:
+        """Raise InvalidInputError if a fit of this form cannot start from the mixture."""
+        mixture = self.mixture
+        found = (mixture.n_components, mixture.covariance_type, mixture.n_features)
+        if found != (n_components, covariance_type, n_features):
+            raise InvalidInputError(
+                f"warm_start=True, but the mixture at hand has {found[0]} components, "
+                f"covariance_type={found[1]!r} and {found[2]} features, and the fit asks for "
+                f"n_components={n_components}, covariance_type={covariance_type!r} and "
+                f"{n_features} features. Set warm_start=False."
+            )
+
+    def previous_log_likelihood(self, weight: float) -> float | None:
+        """Total, in nats, one iteration before the mixture; None if other data come next.
+
+        With as much weight they are taken for the same ones. Then two fits of one iteration are
+        the same as one of two, the stopping rule included.
+        """
+        result = self.result
+        if (
+            result is None
+            or result.n_iter == 0
+            or not math.isclose(result.statistics.weight, weight, rel_tol=1e-12)
+        ):
+            return None
+        return float(result.log_likelihood[-2])
 
 
 class _Parameter:

@@ -8,7 +8,6 @@ sees either the old model or the new one.
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -275,36 +274,16 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         """What `run` starts from, as its keyword arguments."""
         fitted = vars(self).get("_fitted")
         if self.warm_start and fitted is not None:
-            mixture, previous = self._warm_start(rows, weights, fitted)
-            return {"start": mixture, "previous_log_likelihood": previous}
+            fitted.check_fits(self.n_components, self.covariance_type, rows.shape[1])
+            total = len(rows) if weights is None else weights.sum()
+            previous = fitted.previous_log_likelihood(total)
+            return {"start": fitted.mixture, "previous_log_likelihood": previous}
         given = parameters.Given.of(self, rows.shape[1])
         if given.complete:
             return {"start": given.mixture()}
         if given.empty:
             return {"start": self.init_params}
         return {"start": self.init_params, "adapt": given.put_into}
-
-    def _warm_start(self, rows, weights, fitted: Fitted) -> tuple[Mixture, float | None]:
-        mixture = fitted.mixture
-        found = (mixture.n_components, mixture.covariance_type, mixture.n_features)
-        if found != (self.n_components, self.covariance_type, rows.shape[1]):
-            raise InvalidInputError(
-                f"warm_start=True, but the mixture at hand has {found[0]} components, "
-                f"covariance_type={found[1]!r} and {found[2]} features, and the fit asks for "
-                f"n_components={self.n_components}, covariance_type={self.covariance_type!r} and "
-                f"{rows.shape[1]} features. Set warm_start=False."
-            )
-        result = fitted.result
-        total = len(rows) if weights is None else weights.sum()
-        # With as many rows they are taken for the same ones. Then two fits of one iteration are
-        # the same as one of two, the stopping rule included.
-        if (
-            result is None
-            or result.n_iter == 0
-            or not math.isclose(result.statistics.weight, total, rel_tol=1e-12)
-        ):
-            return mixture, None
-        return mixture, float(result.log_likelihood[-2])
 
     # -- hooks of scikit-learn's class that its own tests call
 
