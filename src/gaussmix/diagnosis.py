@@ -17,6 +17,7 @@ TINY = float(np.finfo(float).tiny)
 HUGE = float(np.finfo(float).max)
 NAMED = 5  # columns or components that one message names
 DISTINCT_CHUNK = 1 << 16  # rows sorted at once to count distinct ones
+COINCIDING = 0.01  # share of what a row could tell of its component; see `_coinciding`
 FEW_DIGITS = 1e4  # spreads of fewer units in the last place than this draw a PrecisionWarning
 
 
@@ -112,7 +113,10 @@ def _more(features: list[int]) -> str:
 def report(
     run: Run, X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary, floor: Floor
 ) -> list[Repair]:
-    """Name what the run mended: empty components, single rows, floors; warn once per cause."""
+    """Name what is wrong with a run's result; warn once per cause.
+
+    Empty components, single rows, floors, and components that coincide.
+    """
     repairs: list[Repair] = []
     n_components = run.mixture.n_components
     mass = run.statistics.mass
@@ -143,6 +147,7 @@ def report(
     alone = [k for k in run.floored if k not in told and summary.n_rows != n_components]
     if alone and floor.relative < 1.0:  # else `check_columns` has said why
         repairs += _floored(run, alone, summary, floor, sample_weight, X)
+    repairs += _coinciding(run)
     for message in dict.fromkeys(repair.message for repair in repairs):
         warn(message, DegenerateComponentWarning)
     return repairs
@@ -165,6 +170,30 @@ def _empty(run: Run, X: np.ndarray, sample_weight: np.ndarray | None) -> list[Re
             "Mean and covariance are kept, with weight 0; use another start."
         )
     return [Repair("empty", k, None, iteration, cause) for k, iteration in run.empty.items()]
+
+
+def _coinciding(run: Run) -> list[Repair]:
+    """Components that EM has left where random responsibilities put them: all in one place.
+
+    Equal components are a saddle of the likelihood, and near it EM moves less than `tol`. What
+    the rows tell of their components, H(weights) - H(posteriors), is then a small part of
+    H(weights), and in total below one nat for each free parameter: estimates from random
+    responsibilities differ by about half of that. Two components that do describe the data are
+    a quarter of a standard deviation apart, or the rows are many enough to tell them apart.
+    """
+    weights, statistics = run.mixture.weights, run.statistics
+    weights = weights[weights > 0.0]
+    if not run.converged or len(weights) < 2:
+        return []
+    possible = -float(weights @ np.log(weights))  # nats per row
+    told = possible - statistics.entropy / statistics.weight
+    if told >= COINCIDING * possible or told * statistics.weight >= run.mixture.n_parameters:
+        return []
+    message = (
+        f"the {len(weights)} components coincide: EM has come to rest at a saddle, and the fit is "
+        'that of about one component. Use start="kmeans", or a lower tol.'
+    )
+    return [Repair("coinciding", None, None, run.n_iter, message)]
 
 
 def _floored(

@@ -56,18 +56,19 @@ class IterationState:
 
 @dataclass(frozen=True)
 class Repair:
-    """Something a fit had to mend.
+    """Something a fit had to mend, or could not.
 
     Attributes
     ----------
     kind : str
         "floor" (a covariance was raised to `reg_covar`), "empty" (a component without mass
         kept its mean and covariance, with weight 0), "re-seeded" (an emptied component became
-        half of another one), "constant" (a column without variance), "single row" or "rank"
-        (linearly dependent columns).
+        half of another one), "constant" (a column without variance), "single row", "rank"
+        (linearly dependent columns) or "coinciding" (all components are in one place).
     component, feature : int or None
     iteration : int
-        First iteration in which it happened; 0 before the first, and for "re-seeded".
+        First iteration in which it happened; 0 before the first, and for "re-seeded";
+        the last one for "coinciding".
     message : str
     """
 

@@ -39,7 +39,7 @@ class GaussmixWarning(UserWarning):
 
 
 class DegenerateComponentWarning(GaussmixWarning):
-    """A component that is empty, holds one row, or stands at the covariance floor."""
+    """A component that is empty or re-seeded, holds one row, is at the floor, or no other one."""
 
 
 class PrecisionWarning(GaussmixWarning):

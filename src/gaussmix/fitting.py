@@ -44,7 +44,8 @@ def fit(
     covariance_type : {"full", "tied", "diag", "spherical"}
     start : str, Mixture, list of Mixture or array_like
         "kmeans" (k-means on scaled features; on a random sample where N is large),
-        "k-means++" (its seeds alone), "random" (random responsibilities), "random_from_data"
+        "k-means++" (its seeds alone), "random" (random responsibilities: components that start
+        all in one place, where EM often rests), "random_from_data"
         (random rows as centres); or initial means (K, D), labels (N,) of integers,
         responsibilities (N, K), or whole mixtures. Starts that give only centres take weights
         and covariances from the cells around them.
@@ -98,7 +99,8 @@ def fit(
     ConvergenceWarning
         If `max_iter` ended the fit.
     DegenerateComponentWarning, PrecisionWarning
-        If something had to be repaired (see ``result.repairs``) or X holds few digits.
+        If something had to be repaired (see ``result.repairs``), a converged fit has left all
+        components in one place, or X holds few digits.
 
     Notes
     -----

@@ -53,7 +53,10 @@ class Mixture:
     in any memory order without copying, and (N,) if D = 1. They raise InvalidInputError if X
     has another number of columns or holds NaN or an infinity. `n_threads=None` means as many
     as the machine, ``OMP_NUM_THREADS`` and container limits allow; small batches use one.
-    Each row's result is the same to the bit whatever the batch, memory order or threads.
+    Each row's result is the same to the bit whatever the batch, memory order or threads. A row so
+    far out that its squared distances overflow (1e154 standard deviations) has the log density
+    -inf, which is that number rounded, and equal posteriors, since nothing is left to tell the
+    components apart.
 
     Examples
     --------

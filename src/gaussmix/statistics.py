@@ -126,7 +126,11 @@ class SufficientStatistics:
         return self.shift.shape[1]
 
     def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
-        """Statistics of the rows of both; needs equal layouts and shifts."""
+        """Statistics of the rows of both; needs equal layouts and shifts.
+
+        Both are meant to come from one mixture. Of it only the means are kept, as the shift: that
+        weights and covariances were the same as well is for the caller to see to.
+        """
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
         if self.layout != other.layout:
