@@ -16,7 +16,7 @@ TIERS = [
     ["errors", "_build_info"],
     ["kernels"],
     ["threads", "_validate", "_convert", "_parameters", "backends"],
-    ["statistics", "rules", "criteria"],
+    ["statistics", "rules", "criteria", "sources"],
     ["covariance"],
     ["expectation"],
     ["mixture"],

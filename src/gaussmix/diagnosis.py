@@ -11,6 +11,7 @@ from .em import EPS, Repair, Run
 from .errors import DegenerateComponentWarning, InvalidInputError, PrecisionWarning, warn
 from .expectation import Expectation
 from .kernels.contract import FACTOR_DIAG, Parameters
+from .sources import Rows, extremes, pieces, take
 from .statistics import SufficientStatistics
 
 TINY = float(np.finfo(float).tiny)
@@ -32,7 +33,7 @@ class Summary(NamedTuple):
     constant: np.ndarray  # (D,) bool
 
 
-def summarise(X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int) -> Summary:
+def summarise(X: Rows, sample_weight: np.ndarray | None, n_threads: int) -> Summary:
     """Mean, variance and scale of each column; O(N D), two passes.
 
     Raises InvalidInputError if X holds NaN or an infinity, or a column spans a range whose
@@ -43,7 +44,7 @@ def summarise(X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int) -
     expectation = Expectation(X, sample_weight, "diag", 1, n_threads)
     with np.errstate(over="ignore", invalid="ignore"):
         # Around a row first: no sum near the origin, so that an offset costs no digits.
-        around_row = _moments(expectation, X[first_row].astype(float))
+        around_row = _moments(expectation, take(X, np.array([first_row]))[0].astype(float))
         mean = around_row.shift[0] + around_row.first[0] / around_row.mass[0]
         if np.isfinite(mean).all():
             around_mean = _moments(expectation, mean)
@@ -54,13 +55,14 @@ def summarise(X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int) -
     _check_range(X, sample_weight, variance, n_rows)
     constant = variance <= 0.0
     if constant.any():
-        constant &= np.ptp(X if sample_weight is None else X[sample_weight > 0.0], axis=0) == 0
+        low, high = extremes(X, sample_weight)
+        constant &= low == high
     constant |= variance <= 0.0
     scale = np.sqrt(np.where(constant, _stand_in(variance[~constant], mean), variance))
     return Summary(n_rows, around_row.weight, mean, variance, scale, constant)
 
 
-def check_columns(X: np.ndarray, summary: Summary, reg_covar: float) -> list[Repair]:
+def check_columns(summary: Summary, reg_covar: float) -> list[Repair]:
     """Warn of columns that are constant or hold few digits, and of a floor above the data."""
     constant = np.flatnonzero(summary.constant).tolist()
     repairs = []
@@ -111,7 +113,7 @@ def _more(features: list[int]) -> str:
 
 
 def report(
-    run: Run, X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary, floor: Floor
+    run: Run, X: Rows, sample_weight: np.ndarray | None, summary: Summary, floor: Floor
 ) -> list[Repair]:
     """Name what is wrong with a run's result; warn once per cause.
 
@@ -153,7 +155,7 @@ def report(
     return repairs
 
 
-def _empty(run: Run, X: np.ndarray, sample_weight: np.ndarray | None) -> list[Repair]:
+def _empty(run: Run, X: Rows, sample_weight: np.ndarray | None) -> list[Repair]:
     if not run.empty:
         return []
     n_components = run.mixture.n_components
@@ -202,7 +204,7 @@ def _floored(
     summary: Summary,
     floor: Floor,
     sample_weight: np.ndarray | None,
-    X: np.ndarray,
+    X: Rows,
 ) -> list[Repair]:
     """Why components sit at the floor: dependent columns, too few rows, constants, or collapse."""
     n_features = run.mixture.n_features
@@ -246,7 +248,7 @@ def _collapsed(run: Run, components: list[int], summary: Summary, floor: Floor) 
     return bool((variances <= 1.01 * limit).any()) if limit.size else False
 
 
-def _rank(X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary) -> int:
+def _rank(X: Rows, sample_weight: np.ndarray | None, summary: Summary) -> int:
     """Numerical rank of the scaled covariance of the data; O(N D^2)."""
     expectation = Expectation(X, sample_weight, "full", 1, 1)
     statistics = _moments(expectation, summary.mean)
@@ -255,16 +257,15 @@ def _rank(X: np.ndarray, sample_weight: np.ndarray | None, summary: Summary) -> 
     return int(np.count_nonzero(values > len(values) * 1e-12 * values.max()))
 
 
-def distinct_rows(X: np.ndarray, sample_weight: np.ndarray | None, limit: int) -> int:
+def distinct_rows(X: Rows, sample_weight: np.ndarray | None, limit: int) -> int:
     """Number of distinct rows of positive weight, counted up to `limit`.
 
     O(N D log N), in chunks; where rows differ, as they mostly do, the first one is enough.
     """
-    found = X[:0]
-    for begin in range(0, len(X), DISTINCT_CHUNK):
-        rows = X[begin : begin + DISTINCT_CHUNK]
+    found = np.empty((0, X.shape[1]))
+    for begin, rows in pieces(X, DISTINCT_CHUNK):
         if sample_weight is not None:
-            rows = rows[sample_weight[begin : begin + DISTINCT_CHUNK] > 0.0]
+            rows = rows[sample_weight[begin : begin + len(rows)] > 0.0]
         found = np.unique(np.concatenate([found, rows]), axis=0)
         if len(found) >= limit:
             return limit
@@ -289,15 +290,14 @@ def _stand_in(variances: np.ndarray, mean: np.ndarray) -> float:
 
 
 def _check_range(
-    X: np.ndarray, sample_weight: np.ndarray | None, variance: np.ndarray, n_rows: int
+    X: Rows, sample_weight: np.ndarray | None, variance: np.ndarray, n_rows: int
 ) -> None:
     """Raise if sums of squares of a column, or its floored variance, leave float64."""
     total = np.sum(variance) * len(variance) * n_rows
     normal = (variance > TINY / 1e-6) & np.isfinite(variance)
     if normal.all() and total < HUGE / 64:
         return
-    rows = X if sample_weight is None else X[sample_weight > 0.0]
-    low, high = rows.min(axis=0).astype(float), rows.max(axis=0).astype(float)
+    low, high = extremes(X, sample_weight)
     with np.errstate(over="ignore"):
         span = high - low
     for feature, width in enumerate(span.tolist()):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _validate, backends, threads
+from . import _validate, backends, sources, threads
 from .kernels import contract
 from .kernels.contract import Parameters, StepPlan
 from .rules import SOFT, Rule
+from .sources import Rows, Source
 from .statistics import SufficientStatistics, from_accumulator
 
 CALL_FLOPS = 1 << 30  # about 50 ms of kernel time: signals and callbacks wait no longer
 SERIAL_FLOPS = 1 << 21  # below it, waking a second thread costs more than it saves
 SCORE_ROWS = 1 << 14  # rows whose log densities `log_likelihood` holds at once
+JOINED_SLOTS = 8  # per thread, joined where chunks are short, so that each thread has work
 
 
 class Expectation:
@@ -23,7 +25,8 @@ class Expectation:
 
     Parameters
     ----------
-    X : ndarray (N, D), float32 or float64
+    X : ndarray (N, D), float32 or float64, or Source
+        Chunks continue where the last one ended: the sums are those of one array, to the bit.
     sample_weight : ndarray (N,) or None
     layout : {"spherical", "diag", "full", "pooled"}
         Of the second moments to gather.
@@ -31,7 +34,9 @@ class Expectation:
     n_threads : int
     """
 
-    def __init__(self, X, sample_weight, layout: str, n_components: int, n_threads: int) -> None:
+    def __init__(
+        self, X: Rows, sample_weight, layout: str, n_components: int, n_threads: int
+    ) -> None:
         self.X = X
         self.sample_weight = sample_weight
         self.layout = layout
@@ -48,9 +53,15 @@ class Expectation:
         self._call_rows = self._plan.slot_rows * max(
             self.n_threads, CALL_FLOPS * self.n_threads // (flops * self._plan.slot_rows)
         )
+        self._unit = self._call_rows
+        if isinstance(X, Source):
+            self._unit = min(self._call_rows, JOINED_SLOTS * self.n_threads * self._plan.slot_rows)
+            self._call_rows -= self._call_rows % self._unit
         # With the M-step's two Cholesky factorisations and an inverse for each component.
         iteration = flops * n_rows + 2 * n_components * n_features**3
         self.call_iterations = CALL_FLOPS * self.n_threads // iteration
+        if isinstance(X, Source):
+            self.call_iterations = 0  # the compiled loop reads an array
 
     def __call__(self, parameters: Parameters, rule: Rule = SOFT) -> SufficientStatistics:
         """Statistics of all rows under `parameters`, around their means; O(N K D^2).
@@ -60,11 +71,12 @@ class Expectation:
         n_rows = len(self.X)
         layout = contract.LAYOUTS[self.layout]
         backend = backends.active()
-        for begin in range(0, n_rows, self._call_rows):
-            end = min(begin + self._call_rows, n_rows)
-            weight = None if self.sample_weight is None else self.sample_weight[begin:end]
+        for begin, rows in sources.pieces(self.X, self._unit, self._call_rows):
+            weight = self.sample_weight
+            if weight is not None:
+                weight = weight[begin : begin + len(rows)]
             bad_row = backend.accumulate(
-                self.X[begin:end],
+                rows,
                 weight,
                 begin,
                 parameters,
@@ -75,7 +87,7 @@ class Expectation:
                 self.n_threads,
             )
             if bad_row >= 0:
-                _validate.raise_nonfinite(self.X, begin + bad_row)
+                sources.raise_nonfinite(self.X, begin + bad_row)
         total = np.empty(self._accumulators.shape[1])
         used = self._accumulators[: self._n_used]
         backend.combine(used, parameters.means, layout, total, self.n_threads)

@@ -14,6 +14,7 @@ from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, w
 from .expectation import Expectation
 from .mixture import Mixture, frozen
 from .search import FitOptions, Search, Start
+from .sources import Rows, open_rows
 from .start import KINDS, StartMaker
 
 
@@ -39,6 +40,9 @@ def fit(
     ----------
     X : array_like (N, D); (N,) is taken as one feature
         float32 and float64 are read in place, in any memory order; other numbers are converted.
+        Data larger than memory: a memory-mapped array, a sequence of chunks (n, D), or a function
+        without arguments that returns an iterable of such, anew for every pass. The result is
+        that of all rows in one array, to the bit, wherever chunks end.
     n_components : int
         K, at most the number of rows of positive weight.
     covariance_type : {"full", "tied", "diag", "spherical"}
@@ -72,7 +76,7 @@ def fit(
         variance of the columns that vary, and so depends on their scale (on the square of the
         largest mean, if every column is constant).
     sample_weight : array_like (N,), optional
-        2 counts a row twice, 0 leaves it out.
+        2 counts a row twice, 0 leaves it out. For chunks: one array, or cut as they are.
     seed : int or numpy.random.Generator, optional
         The same int gives the same bits.
     n_threads : int, optional
@@ -169,8 +173,7 @@ def run(
         raise InvalidInputError(
             f"callback is {_validate.shown(callback)}; pass a function or None."
         )
-    X = _validate.data(X, allow_1d=True)
-    weight = _validate.sample_weight(sample_weight, len(X))
+    X, weight = open_rows(X, sample_weight)
     rng = _validate.seed(seed)
     count = threads.resolve(options.n_threads)
     chosen = family(options.covariance_type)
@@ -179,7 +182,7 @@ def run(
     explicit = _explicit_start(start, X, options)
     summary = diagnosis.summarise(X, weight, count)
     _check_constant(summary, options.reg_covar)
-    repairs = diagnosis.check_columns(X, summary, options.reg_covar)
+    repairs = diagnosis.check_columns(summary, options.reg_covar)
     floor = Floor(summary.scale, options.reg_covar)
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
     maker = StartMaker(X, weight, summary, expectation, chosen, floor)
@@ -219,7 +222,7 @@ def _checked(options: FitOptions) -> FitOptions:
     )
 
 
-def _check_rows(X: np.ndarray, weight: np.ndarray | None, n_components: int) -> None:
+def _check_rows(X: Rows, weight: np.ndarray | None, n_components: int) -> None:
     n_rows = len(X) if weight is None else int(np.count_nonzero(weight))
     if n_rows < n_components:
         of = "" if weight is None else " of positive weight"
@@ -273,7 +276,7 @@ def _starts(
     return [Start("mixture", lambda given=given: given) for given in explicit]
 
 
-def _explicit_start(start, X: np.ndarray, options: FitOptions):
+def _explicit_start(start, X: Rows, options: FitOptions):
     """Check `start`: None for a name, mixtures, or (kind, array)."""
     n_components, n_features = options.n_components, X.shape[1]
     if isinstance(start, str):

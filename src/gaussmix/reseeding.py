@@ -9,6 +9,7 @@ from .em import EPS, Run
 from .expectation import Expectation, evaluate
 from .kernels.contract import WANT_RESPONSIBILITIES
 from .mixture import Mixture
+from .sources import Rows, pieces
 from .statistics import SufficientStatistics
 
 CHUNK_VALUES = 1 << 18  # responsibilities held at once, to sum their entropy
@@ -20,7 +21,7 @@ HALF_MEAN = float(np.sqrt(2.0 / np.pi))
 def reseeded(
     run: Run,
     components: list[int],
-    X: np.ndarray,
+    X: Rows,
     sample_weight: np.ndarray | None,
     floor: Floor,
     n_threads: int,
@@ -60,21 +61,20 @@ def reseeded(
 
 
 def entropy_shares(
-    mixture: Mixture, X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int
+    mixture: Mixture, X: Rows, sample_weight: np.ndarray | None, n_threads: int
 ) -> np.ndarray:
     """(K,) ``sum w r (-log r)`` in nats over the rows, for each component; O(N K D^2)."""
     n_components = mixture.n_components
     step = max(64, CHUNK_VALUES // n_components)
     shares = np.zeros(n_components)
-    for begin in range(0, len(X), step):
-        rows = X[begin : begin + step]
+    for begin, rows in pieces(X, step):
         r = np.empty((len(rows), n_components))
         evaluate(rows, mixture.kernel_parameters, WANT_RESPONSIBILITIES, r, n_threads)
         entropy = np.zeros_like(r)
         np.log(r, out=entropy, where=r > 0.0)
         entropy *= r
         if sample_weight is not None:
-            entropy *= sample_weight[begin : begin + step, None]
+            entropy *= sample_weight[begin : begin + len(rows), None]
         shares -= entropy.sum(axis=0)
     return shares
 

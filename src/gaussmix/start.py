@@ -14,6 +14,7 @@ from .kernels.contract import FACTOR_DIAG, FACTOR_SHARED, WANT_MAHALANOBIS, Para
 from .maximisation import MeansMaximiser
 from .mixture import Mixture
 from .rules import HARD
+from .sources import Rows, pieces, take
 from .statistics import SufficientStatistics, second_shape
 
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -28,7 +29,7 @@ class StartMaker:
 
     def __init__(
         self,
-        X: np.ndarray,
+        X: Rows,
         sample_weight: np.ndarray | None,
         summary: Summary,
         expectation: Expectation,
@@ -170,9 +171,9 @@ class StartMaker:
         rows = np.flatnonzero(weight)
         if len(rows) > limit:
             rows = np.sort(rng.choice(rows, size=limit, replace=False))
-        if len(rows) == len(self.X):
+        if len(rows) == len(self.X) and isinstance(self.X, np.ndarray):
             return self.X, weight
-        return self.X[rows], weight[rows]
+        return take(self.X, rows), weight[rows]
 
     def _seed(
         self,
@@ -251,8 +252,7 @@ class StartMaker:
             np.zeros((self.n_components, n_features)),
             np.zeros(shape),
         )
-        for begin in range(0, len(self.X), RESPONSIBILITY_CHUNK):
-            X = self.X[begin : begin + RESPONSIBILITY_CHUNK]
+        for begin, X in pieces(self.X, RESPONSIBILITY_CHUNK):
             chunk = responsibilities(begin, begin + len(X))
             if self.sample_weight is not None:
                 chunk = chunk * self.sample_weight[begin : begin + len(X), None]

@@ -67,6 +67,23 @@ def test_extra_memory_stays_below_64_mb(run_python, case):
     assert extra < LIMIT_MB + row_bytes * n_rows / 2**20, f"{extra:.0f} MB"
 
 
+def test_a_fit_of_chunks_holds_a_few_chunks_only(run_python):
+    call = "fit"
+    code = MEASURE.format(call=call, argument="start", dtype="np.float64", n_rows=1)
+    code = code.split("    X = np.empty")[0] + f"""
+    def chunks():
+        rng = np.random.default_rng(1)
+        for _ in range({MOST_ROWS} // 50_000):
+            yield rng.standard_normal((50_000, D))
+
+    before = peak()
+    fit(chunks, start)
+    print(peak() - before)
+    """
+    extra = float(run_python(code))
+    assert extra < LIMIT_MB, f"{extra:.0f} MB"
+
+
 def test_h6_many_fits_and_scores_leak_nothing(run_python):
     code = """
         import resource
