@@ -15,7 +15,7 @@ ROOT = Path(gaussmix.__file__).parent
 TIERS = [
     ["errors", "_build_info"],
     ["kernels"],
-    ["threads", "_validate", "_convert", "_parameters", "backends"],
+    ["threads", "_validate", "_convert", "_output", "_parameters", "backends"],
     ["statistics", "rules", "criteria", "sources"],
     ["covariance"],
     ["expectation"],

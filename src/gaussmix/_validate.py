@@ -15,15 +15,19 @@ import numpy as np
 from ._convert import FLOAT32, FLOAT64, column_names, floats, is_table
 from ._convert import plain_array as _plain_array
 from ._convert import table_array as _table_array
+from ._output import INT64, output
 from ._parameters import choice, integer, real, seed, shown
 from .errors import InvalidInputError
 
 __all__ = [
+    "FLOAT64",
+    "INT64",
     "array",
     "choice",
     "column_names",
     "data",
     "integer",
+    "output",
     "raise_nonfinite",
     "real",
     "sample_weight",

@@ -53,6 +53,9 @@ class Mixture:
     in any memory order without copying, and (N,) if D = 1. They raise InvalidInputError if X
     has another number of columns or holds NaN or an infinity. `n_threads=None` means as many
     as the machine, ``OMP_NUM_THREADS`` and container limits allow; small batches use one.
+    `out` takes the result instead of a new array and is what comes back: an array of the result's
+    shape, float64 (int64 for labels), C-contiguous, writeable and apart from X. After an error it
+    may be written in part.
     Each row's result is the same to the bit whatever the batch, memory order or threads. A row so
     far out that its squared distances overflow (1e154 standard deviations) has the log density
     -inf, which is that number rounded, and equal posteriors, since nothing is left to tell the
@@ -207,29 +210,30 @@ class Mixture:
         dense.setflags(write=False)
         return dense
 
-    def log_joint(self, X, n_threads: int | None = None) -> np.ndarray:
+    def log_joint(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
         """(N, K) ``log w_k + log N(x; mu_k, S_k)`` in nats; O(N K D^2)."""
-        return self._evaluate(X, contract.WANT_LOG_JOINT, n_threads)
+        return self._evaluate(X, contract.WANT_LOG_JOINT, n_threads, out)
 
-    def logpdf(self, X, n_threads: int | None = None) -> np.ndarray:
+    def logpdf(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
         """(N,) log density of each row in nats (per unit volume of the data); O(N K D^2)."""
-        return self._evaluate(X, contract.WANT_LOGPDF, n_threads)
+        return self._evaluate(X, contract.WANT_LOGPDF, n_threads, out)
 
-    def pdf(self, X, n_threads: int | None = None) -> np.ndarray:
+    def pdf(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
         """(N,) density of each row; may underflow to 0 where `logpdf` does not."""
-        return np.exp(self.logpdf(X, n_threads))
+        densities = self.logpdf(X, n_threads, out=out)
+        return np.exp(densities, out=densities)
 
-    def predict_proba(self, X, n_threads: int | None = None) -> np.ndarray:
+    def predict_proba(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
         """(N, K) posterior probability of each component; rows sum to 1. O(N K D^2)."""
-        return self._evaluate(X, contract.WANT_RESPONSIBILITIES, n_threads)
+        return self._evaluate(X, contract.WANT_RESPONSIBILITIES, n_threads, out)
 
-    def predict(self, X, n_threads: int | None = None) -> np.ndarray:
+    def predict(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
         """(N,) int64 most probable component, ties to the lowest index; O(N K D^2)."""
-        return self._evaluate(X, contract.WANT_LABELS, n_threads)
+        return self._evaluate(X, contract.WANT_LABELS, n_threads, out)
 
-    def mahalanobis(self, X, n_threads: int | None = None) -> np.ndarray:
+    def mahalanobis(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
         """(N, K) Mahalanobis distance to each component, in standard deviations."""
-        return self._evaluate(X, contract.WANT_MAHALANOBIS, n_threads)
+        return self._evaluate(X, contract.WANT_MAHALANOBIS, n_threads, out)
 
     def score(self, X, sample_weight=None, n_threads: int | None = None) -> float:
         """Mean log-likelihood per unit of sample weight, in nats; holds no N-sized array."""
@@ -305,14 +309,14 @@ class Mixture:
                 X[rows] = self.means[k] + np.linalg.solve(factor, X[rows].T).T
         return X, z
 
-    def _evaluate(self, X, want: int, n_threads: int | None) -> np.ndarray:
+    def _evaluate(self, X, want: int, n_threads: int | None, out) -> np.ndarray:
         X = _validate.data(X, n_features=self.n_features, min_rows=0)
-        if want == contract.WANT_LOGPDF:
-            out = np.empty(len(X))
-        elif want == contract.WANT_LABELS:
-            out = np.empty(len(X), dtype=np.int64)
-        else:
-            out = np.empty((len(X), self.n_components))
+        shape, dtype = (len(X),), _validate.FLOAT64
+        if want == contract.WANT_LABELS:
+            dtype = _validate.INT64
+        elif want != contract.WANT_LOGPDF:
+            shape = len(X), self.n_components
+        out = np.empty(shape, dtype) if out is None else _validate.output(out, shape, dtype, X)
         return evaluate(X, self.kernel_parameters, want, out, n_threads)
 
 
