@@ -13,6 +13,11 @@ from .statistics import SufficientStatistics, from_accumulator
 
 CALL_FLOPS = 1 << 30  # about 50 ms of kernel time: signals and callbacks wait no longer
 SERIAL_FLOPS = 1 << 21  # below it, waking a second thread costs more than it saves
+FACTOR_LAYOUTS = {
+    contract.FACTOR_DIAG: "diag",
+    contract.FACTOR_FULL: "full",
+    contract.FACTOR_SHARED: "pooled",
+}
 SCORE_ROWS = 1 << 14  # rows whose log densities `log_likelihood` holds at once
 JOINED_SLOTS = 8  # per thread, joined where chunks are short, so that each thread has work
 
@@ -48,17 +53,18 @@ class Expectation:
         n_slots = -(-n_rows // self._plan.slot_rows)
         self._n_used = max(1, min(self._plan.n_accumulators, n_slots))
         self._accumulators = np.empty((self._plan.n_accumulators, size))
-        flops = row_flops(n_components, n_features)
+        flops = row_flops(n_components, n_features, layout)
         self.n_threads = n_threads if flops * n_rows > SERIAL_FLOPS else 1
-        self._call_rows = self._plan.slot_rows * max(
-            self.n_threads, CALL_FLOPS * self.n_threads // (flops * self._plan.slot_rows)
-        )
+        # As many slots for one thread as for another: all wait for the last.
+        self._call_rows = self._plan.slot_rows * self.n_threads
+        self._call_rows *= max(1, CALL_FLOPS // (flops * self._plan.slot_rows))
         self._unit = self._call_rows
         if isinstance(X, Source):
             self._unit = min(self._call_rows, JOINED_SLOTS * self.n_threads * self._plan.slot_rows)
             self._call_rows -= self._call_rows % self._unit
         # With the M-step's two Cholesky factorisations and an inverse for each component.
-        iteration = flops * n_rows + 2 * n_components * n_features**3
+        matrices = {"full": n_components, "pooled": 1}.get(layout, 0)
+        iteration = flops * n_rows + 2 * matrices * n_features**3
         self.call_iterations = CALL_FLOPS * self.n_threads // iteration
         if isinstance(X, Source):
             self.call_iterations = 0  # the compiled loop reads an array
@@ -126,9 +132,12 @@ class Expectation:
         return trace[:done].tolist(), code
 
 
-def row_flops(n_components: int, n_features: int) -> int:
+def row_flops(n_components: int, n_features: int, layout: str = "full") -> int:
     """Floating-point work of one row in one E-step, with the exponentials; for scheduling."""
-    return n_components * (2 * n_features * (n_features + 2) + 40)
+    if layout == "full":
+        return n_components * (2 * n_features * (n_features + 2) + 40)
+    shared = 3 * n_features * n_features if layout == "pooled" else 0
+    return shared + n_components * (8 * n_features + 40)
 
 
 def evaluate(
@@ -139,7 +148,7 @@ def evaluate(
     Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
     """
     n_rows = len(X)
-    flops = n_rows * row_flops(*parameters.means.shape)
+    flops = n_rows * row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
     count = _n_threads(flops, n_threads)
     if flops <= SERIAL_FLOPS:
         _evaluate_rows(X, slice(0, n_rows), parameters, want, out, 1)
@@ -158,7 +167,7 @@ def log_likelihood(
     n_threads: int | None,
 ) -> float:
     """Total ``sum w log p(x)`` in nats, without an array of N numbers; O(N K D^2)."""
-    flops = row_flops(*parameters.means.shape)
+    flops = row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
     count = _n_threads(len(X) * flops, n_threads)
     # Not by the thread count: how the sum is cut must not depend on it.
     step = max(64, min(SCORE_ROWS, CALL_FLOPS // flops))

@@ -29,7 +29,7 @@ cdef extern from "_rule_tiles.h" nogil:
         pass
     void clear_sums(RuleSums *sums)
     void add_sums(const RuleSums *sums, double *scalars)
-    const double SLOPE
+    const double SLOPE, MOST_LIMIT, LEAST_LIMIT
     void soft_tile(double *joint, Py_ssize_t n_components, const double *weight,
                    const double *limits, RuleSums *sums, int unit_weights)
     void hard_tile(double *joint, Py_ssize_t n_components, const double *weight,

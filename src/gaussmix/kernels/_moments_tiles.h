@@ -224,6 +224,48 @@ TILE void narrow_band(const Products *p, ptrdiff_t i, const int n) {
     pair_tile(p, i, i, n, n, 1);
 }
 
+/* Up to FIXED features: the rows [begin, end) of `second` with all their columns, in registers; no
+ * run is stored. */
+#define FIXED 8
+TILE void fixed_rows(const Products *p, const int begin, const int end) {
+    vec sum[FIXED][FIXED], first[FIXED];
+    UNROLL for (int r = begin; r < end; r++) {
+        first[r] = v_set(0.0);
+        UNROLL for (int c = 0; c < FIXED; c++) sum[r][c] = v_set(0.0);
+    }
+    for (ptrdiff_t at = 0; at < p->n_places; at++) {
+        const double *row = p->x + p->places[at].x;
+        vec w = v_load(p->weight + p->places[at].weight), wt[FIXED];
+        UNROLL for (int r = begin; r < end; r++) {
+            wt[r] = w * (v_load(row + r * WIDE * LANES) - v_set(p->mean[r]));
+            first[r] += wt[r];
+        }
+        UNROLL for (int c = 0; c < end; c++) {
+            vec t = v_load(row + c * WIDE * LANES) - v_set(p->mean[c]);
+            UNROLL for (int r = begin > c ? begin : c; r < end; r++) sum[r][c] += wt[r] * t;
+        }
+    }
+    UNROLL for (int r = begin; r < end; r++) {
+        double sums[FIXED] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+        v_add_sums(sum[r], sums);
+        if (r >= 4) v_add_sums(sum[r] + 4, sums + 4);
+        UNROLL for (int c = 0; c <= r; c++) p->second[r * p->n_features + c] += sums[c];
+        p->first[r] += v_sum(first[r]);
+    }
+}
+
+/* As many rows at once as the registers hold sums for. */
+TILE void fixed_triangle(const Products *p, const int n) {
+#if GAUSSMIX_REGISTERS >= 32
+    fixed_rows(p, 0, 5);
+    if (n > 5) fixed_rows(p, 5, n);
+#else
+    fixed_rows(p, 0, 3);
+    fixed_rows(p, 3, 5);
+    UNROLL for (int r = 5; r < n; r++) fixed_rows(p, r, r + 1);
+#endif
+}
+
 /* first += sum of w t, second (lower triangle) += sum of w t t^T for t = x - mean. */
 static void multiply_vectors(const double *x, ptrdiff_t n_features, const double *weight,
                              const Place *places, ptrdiff_t n_places, const double *mean,
@@ -231,6 +273,12 @@ static void multiply_vectors(const double *x, ptrdiff_t n_features, const double
     const Products p = {x,    n_features, weight, places, n_places,
                         mean, scaled,     run,    first,  second};
     ptrdiff_t i = 0;
+    switch (n_features) { /* no fewer: see FEW */
+    case 5: fixed_triangle(&p, 5); return;
+    case 6: fixed_triangle(&p, 6); return;
+    case 7: fixed_triangle(&p, 7); return;
+    case 8: fixed_triangle(&p, 8); return;
+    }
     for (; i + BAND <= n_features; i += BAND) narrow_band(&p, i, BAND);
     switch (n_features - i) {
     case 1: narrow_band(&p, i, 1); break;

@@ -11,6 +11,18 @@ cdef struct Sums:  # the parts of one accumulator
 
 
 cdef double NEGLIGIBLE = 1e-20  # of a component's sums: 10,000 such rows are below rounding
+cdef bint leave_out_negligible = True
+
+
+def set_leave_out_negligible(bint leave_out):
+    """Whether rows that cannot change a component's sums are left out; returns what held before.
+
+    For tests, which compare both; nothing else turns it off.
+    """
+    global leave_out_negligible
+    before = leave_out_negligible
+    leave_out_negligible = leave_out
+    return before
 
 
 cdef void negligible_limits(const Model *model, double largest_weight, const double *mass,
@@ -19,17 +31,21 @@ cdef void negligible_limits(const Model *model, double largest_weight, const dou
 
     A row adds at most w r (1 + d2) to a component's mass and whitened second moments, in units in
     which these are about `mass`. With r <= exp(a), d2 = 2 (c - log joint) and
-    log(1 + d2) <= 5.92 + SLOPE d2 / 2, it may be dropped where
-    log w + a + 5.92 + SLOPE (c - log joint) < log(NEGLIGIBLE mass). Nothing is dropped while the
-    mass is 0. `mass` belongs to the accumulator, so what is dropped depends on the rows and their
-    numbers alone.
+    log(1 + d2) <= 5.92 + SLOPE d2 / 2, it may be left out where
+    log w + a + 5.92 + SLOPE (c - log joint) < log(NEGLIGIBLE mass); with log joint = a + max, where
+    a - SLOPE / (1 - SLOPE) max < (log(NEGLIGIBLE mass / w) - 5.92 - SLOPE c) / (1 - SLOPE).
+    While the mass is 0, only where exp(a) could underflow. `mass` belongs to the accumulator, so
+    what is left out depends on the rows and their numbers alone.
     """
     cdef Py_ssize_t k
+    cdef double limit
     for k in range(model.n_components):
-        limits[k] = -INFINITY
-        if mass[k] > 0.0 and largest_weight > 0.0 and model.coefficients[k] > -INFINITY:
-            limits[k] = (log(NEGLIGIBLE * (mass[k] / largest_weight)) - 5.92
-                         - SLOPE * model.coefficients[k])
+        limits[k] = LEAST_LIMIT
+        if (leave_out_negligible and mass[k] > 0.0 and largest_weight > 0.0
+                and model.coefficients[k] > -INFINITY):
+            limit = (log(NEGLIGIBLE * (mass[k] / largest_weight)) - 5.92
+                     - SLOPE * model.coefficients[k]) / (1.0 - SLOPE)
+            limits[k] = max(LEAST_LIMIT, min(MOST_LIMIT, limit))
 
 
 cdef void rule_block(int rule, const Model *model, Py_ssize_t n_tiles, const double *weight,

@@ -44,50 +44,81 @@ TILE vec weighted(vec weight, vec value) {
 }
 
 /* Soft: joint becomes weight * responsibility; 0 where the row cannot change the component's sums:
- * where a - SLOPE * log joint < limits[k] (see rule_block). The sum over k takes in all the same.
- * With a = log joint - max: r = exp(a)/s, -sum r log r = log s - (sum exp(a) a)/s.
- * Unweighted rows share one logarithm per tile, of the product of their s (each 1 to K). */
+ * where a - SLOPE_SHARE max < limits[k] (see rule_block), with a = log joint - max. What is left out
+ * does not change the sum s over k of exp(a) either, which is 1 to K, since no limit is above
+ * MOST_LIMIT. r = exp(a)/s, -sum r log r = log s - (sum exp(a) a)/s.
+ * Unweighted rows share one logarithm per tile, of the product of their s. */
 #define SLOPE 0.002
+#define SLOPE_SHARE (SLOPE / (1.0 - SLOPE))
+#define MOST_LIMIT (-44.0) /* exp of it is 8e-20 */
+#define LEAST_LIMIT (-400.0) /* together with LEAST_OFFSET: exp never underflows */
+#define LEAST_OFFSET (-300.0) /* of SLOPE_SHARE max */
 
 TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *weight,
                         const double *limits, RuleSums *sums, const int unit_weights) {
     enum { ROWS = WIDE * LANES };
-    vec product = v_set(1.0);
-    for (int v = 0; v < WIDE; v++) {
-        double *column = joint + v * LANES;
-        vec w = v_load(weight + v * LANES);
-        vec best = column_maximum(column, n_components, ROWS);
-        vec sum = v_set(0.0), tilt = v_set(0.0);
-        for (ptrdiff_t k = 0; k < n_components; k++) {
-            vec value = v_max(v_load(column + k * ROWS), v_set(LOWEST));
-            vec a = value - best;
-            vec e = v_exp(a);
-            v_store(column + k * ROWS, v_select_less(a - v_set(SLOPE) * value, v_set(limits[k]),
-                                                     v_set(0.0), e));
-            sum += e;
-            tilt += e * a;
+    vec best[WIDE], offset[WIDE], sum[WIDE], tilt[WIDE], product = v_set(1.0);
+    UNROLL for (int v = 0; v < WIDE; v++) best[v] = v_set(LOWEST);
+    for (ptrdiff_t k = 0; k < n_components; k++)
+        UNROLL for (int v = 0; v < WIDE; v++)
+            best[v] = v_max(v_load(joint + k * ROWS + v * LANES), best[v]);
+    UNROLL for (int v = 0; v < WIDE; v++) {
+        if (v_any(v_at_least(v_set(LOWEST), best[v]))) /* rare: a row that no component reaches */
+            for (ptrdiff_t k = 0; k < n_components; k++) {
+                double *value = joint + k * ROWS + v * LANES;
+                v_store(value, v_max(v_load(value), v_set(LOWEST)));
+            }
+        offset[v] = v_max(v_set(SLOPE_SHARE) * best[v], v_set(LEAST_OFFSET));
+        sum[v] = tilt[v] = v_set(0.0);
+    }
+    for (ptrdiff_t k = 0; k < n_components; k++) {
+        double *values = joint + k * ROWS;
+        const vec limit = v_set(limits[k]);
+        vec a[WIDE];
+        mask matters[WIDE], some = (mask){0};
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            a[v] = v_load(values + v * LANES) - best[v];
+            matters[v] = v_at_least(a[v] - offset[v], limit);
+            some |= matters[v];
         }
-        vec share = w / sum;
-        for (ptrdiff_t k = 0; k < n_components; k++)
-            v_store(column + k * ROWS, v_load(column + k * ROWS) * share);
-        vec peak = weighted(w, restored(best));
+        if (!v_any(some)) { /* no exponential for a component that none of these rows needs */
+            UNROLL for (int v = 0; v < WIDE; v++) v_store(values + v * LANES, v_set(0.0));
+            continue;
+        }
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            vec kept = v_keep(matters[v], a[v]);
+            vec e = v_keep(matters[v], v_exp_normal(kept));
+            v_store(values + v * LANES, e);
+            sum[v] += e;
+            tilt[v] += e * kept;
+        }
+    }
+    UNROLL for (int v = 0; v < WIDE; v++) {
+        vec w = v_load(weight + v * LANES), share = w / sum[v];
+        vec peak = weighted(w, restored(best[v]));
         sums->classification += peak;
         sums->weight += w;
-        sums->entropy -= share * tilt;
+        sums->entropy -= share * tilt[v];
         if (unit_weights) {
-            product *= v_select_less(v_set(0.0), w, sum, v_set(1.0));
+            product *= v_select_less(v_set(0.0), w, sum[v], v_set(1.0));
             sums->likelihood += peak;
         } else {
-            vec log_sum = w * v_log(sum);
+            vec log_sum = w * v_log(sum[v]);
             sums->likelihood += peak + log_sum;
             sums->entropy += log_sum;
         }
+        sum[v] = share;
     }
     if (unit_weights) {
         vec log_product = v_log(product);
         sums->likelihood += log_product;
         sums->entropy += log_product;
     }
+    for (ptrdiff_t k = 0; k < n_components; k++)
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            double *value = joint + k * ROWS + v * LANES;
+            v_store(value, v_load(value) * sum[v]);
+        }
 }
 
 /* Hard: joint becomes the weight at the (first) most probable component and 0 elsewhere. */

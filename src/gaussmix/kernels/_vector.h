@@ -291,14 +291,71 @@ TILE void v_add_sums(const vec *parts, double *to) {
 #endif
 }
 
-/* exp(a) for a <= 0 (and a little above); 0 below -708, for -inf and for NaN; under 1.2 ulp.
+/* Lanes chosen one by one. */
+#if defined(GAUSSMIX_AVX512)
+typedef __mmask8 mask;
+TILE mask v_at_least(vec a, vec b) {
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_GE_OQ);
+}
+TILE vec v_keep(mask chosen, vec a) { return (vec)_mm512_maskz_mov_pd(chosen, (__m512d)a); }
+TILE int v_any(mask chosen) { return chosen != 0; }
+#else
+typedef bits mask;
+TILE mask v_at_least(vec a, vec b) {
+#if LANES == 1
+    return a >= b ? ~(bits)0 : 0;
+#else
+    return (bits)(a >= b);
+#endif
+}
+/* `a` where chosen, 0 elsewhere. */
+TILE vec v_keep(mask chosen, vec a) { return v_from_bits(v_bits(a) & chosen); }
+TILE int v_any(mask chosen) {
+#if defined(GAUSSMIX_AVX2)
+    return _mm256_movemask_pd((__m256d)chosen) != 0;
+#elif defined(GAUSSMIX_SSE2)
+    return _mm_movemask_pd((__m128d)chosen) != 0;
+#elif LANES == 1
+    return chosen != 0;
+#else
+    uint64_t any = 0;
+    for (int lane = 0; lane < LANES; lane++) any |= chosen[lane];
+    return any != 0;
+#endif
+}
+#endif
+
+/* exp(a) for -708 <= a <= 1, under 1.2 ulp. Adding 1.5 2^52 rounds to an integer n and leaves it in
+ * the low bits of the sum. The polynomials q, with exp(r) = 1 + r + r^2 q(r), were fitted in the
+ * Chebyshev sense (mpmath.chebyfit).
  *
- * a = n ln 2 + r with |r| <= ln(2)/2; exp(r) = 1 + r + r^2 q(r), q of degree 9 fitted in the
- * Chebyshev sense (mpmath.chebyfit over that interval, relative error 1.3e-17); 2^n by adding n to
- * the exponent. Adding 1.5 2^52 rounds to an integer and leaves n in the low bits of the sum.
- */
-TILE vec v_exp(vec a) {
+ * With a table in registers, a = n ln(2)/16 + r, |r| <= ln(2)/32: q of degree 4 (relative error of
+ * exp 2.8e-17), times 2^(n/16). An entry is 2^(j/16) with j << 48 taken off its bits, so that
+ * adding n << 48 puts in n / 16 as exponent and takes j out again. Elsewhere a = n ln 2 + r: q of
+ * degree 9 (1.3e-17), and n is added to the exponent. */
+TILE vec v_exp_normal(vec a) {
     const vec magic = v_set(0x1.8p52);
+#if defined(GAUSSMIX_AVX512)
+    static const uint64_t table[16] __attribute__((aligned(64))) = {
+        0x3ff0000000000000, 0x3fefb5586cf9890f, 0x3fef72b83c7d517b, 0x3fef387a6e756238,
+        0x3fef06fe0a31b715, 0x3feedea64c123422, 0x3feebfdad5362a27, 0x3feeab07dd485429,
+        0x3feea09e667f3bcd, 0x3feea11473eb0187, 0x3feeace5422aa0db, 0x3feec49182a3f090,
+        0x3feee89f995ad3ad, 0x3fef199bdd85529c, 0x3fef5818dcfba487, 0x3fefa4afa2a490da,
+    };
+    vec shifted = a * v_set(23.083120654223414) + magic;
+    vec n = shifted - magic;
+    vec r = a - n * v_set(0.043321698780346196); /* 33 bits of ln(2)/16: exact product */
+    r = r - n * v_set(4.650385693757748e-12);
+    bits power = (bits)_mm512_permutex2var_epi64(
+        _mm512_load_si512(table), (__m512i)v_bits(shifted), _mm512_load_si512(table + 8));
+    vec scale = v_from_bits(power + (v_bits(shifted) << 48));
+    vec q = v_set(0.0013889034348599464);
+    q = q * r + v_set(0.008333449701253456);
+    q = q * r + v_set(0.04166666666496045);
+    q = q * r + v_set(0.1666666666530169);
+    q = q * r + v_set(0.5);
+    return scale * (q * (r * r) + r) + scale;
+#else
     vec shifted = a * v_set(1.4426950408889634) + magic;
     vec n = shifted - magic;
     vec r = a - n * v_set(0.6931471803691238); /* 32 bits of ln 2: exact product */
@@ -315,8 +372,13 @@ TILE vec v_exp(vec a) {
     q = q * r + v_set(0.16666666666666669);
     q = q * r + v_set(0.5);
     vec tail = q * (r * r) + r;
-    vec scaled = v_from_bits(v_bits(tail + v_set(1.0)) + (v_bits(shifted) << 52));
-    return v_select_less(v_set(-708.0), a, scaled, v_set(0.0));
+    return v_from_bits(v_bits(tail + v_set(1.0)) + (v_bits(shifted) << 52));
+#endif
+}
+
+/* exp(a) for a <= 1; 0 below -708, for -inf and for NaN. */
+TILE vec v_exp(vec a) {
+    return v_select_less(v_set(-708.0), a, v_exp_normal(a), v_set(0.0));
 }
 
 /* log(a) for positive normal a; about 1 ulp.
