@@ -35,7 +35,7 @@ class Accumulate:
             0,
             self.parameters,
             self.layout,
-            contract.RULE_SOFT,
+            contract.SOFT,
             self.sums,
             self.plan,
             1,

@@ -10,34 +10,39 @@ from gaussmix.kernels.contract import (
     FACTOR_DIAG,
     FACTOR_FULL,
     FACTOR_SHARED,
+    HARD,
     LAYOUT_DIAG,
     LAYOUT_FULL,
     LAYOUT_POOLED,
     LAYOUT_SPHERICAL,
-    RULE_HARD,
-    RULE_SOFT,
+    RULE_STOCHASTIC,
+    RULE_TEMPERED,
+    SOFT,
     WANT_LABELS,
     WANT_LOG_JOINT,
     WANT_LOGPDF,
     WANT_MAHALANOBIS,
     WANT_RESPONSIBILITIES,
     Parameters,
+    RuleCall,
 )
 
 KINDS = {FACTOR_DIAG: "diag", FACTOR_FULL: "full", FACTOR_SHARED: "shared"}
 LAYOUT_NAMES = {code: name for name, code in contract.LAYOUTS.items()}
-RULES = {RULE_SOFT: "soft", RULE_HARD: "hard"}
+RULES = {SOFT: "soft", HARD: "hard"}
 WANTS = (WANT_LOG_JOINT, WANT_LOGPDF, WANT_RESPONSIBILITIES, WANT_LABELS, WANT_MAHALANOBIS)
 THREADS = (1, 2, 3, 7)
 
 
 COMBINATIONS = [
-    (FACTOR_FULL, LAYOUT_FULL, RULE_SOFT),
-    (FACTOR_SHARED, LAYOUT_POOLED, RULE_SOFT),
-    (FACTOR_DIAG, LAYOUT_DIAG, RULE_SOFT),
-    (FACTOR_DIAG, LAYOUT_SPHERICAL, RULE_HARD),
+    (FACTOR_FULL, LAYOUT_FULL, SOFT),
+    (FACTOR_SHARED, LAYOUT_POOLED, SOFT),
+    (FACTOR_DIAG, LAYOUT_DIAG, SOFT),
+    (FACTOR_DIAG, LAYOUT_SPHERICAL, HARD),
+    (FACTOR_SHARED, LAYOUT_POOLED, RuleCall(RULE_STOCHASTIC, seed=2**64 - 1, iteration=3)),
+    (FACTOR_FULL, LAYOUT_FULL, RuleCall(RULE_TEMPERED, beta=0.3)),
 ]
-COMBINATION_NAMES = ["full", "tied", "diag", "hard-spherical"]
+COMBINATION_NAMES = ["full", "tied", "diag", "hard-spherical", "drawn-tied", "tempered-full"]
 combinations = pytest.mark.parametrize(
     ("kind", "layout", "rule"), COMBINATIONS, ids=COMBINATION_NAMES
 )
@@ -65,7 +70,7 @@ def make_large(kind, layout, n_features=3, n_components=4, slots=15):
     return rng.normal(size=(n_rows, n_features)), rng.random(n_rows), parameters, plan
 
 
-def accumulate(backend, X, parameters, layout, rule=RULE_SOFT, weight=None, threads=1, cuts=()):
+def accumulate(backend, X, parameters, layout, rule=SOFT, weight=None, threads=1, cuts=()):
     """Fresh accumulators after one call, or after one for each chunk between `cuts`."""
     n_components, n_features = parameters.means.shape
     plan = contract.plan(n_components, n_features, layout)

@@ -219,10 +219,10 @@ def test_a_callback_that_stops_ends_the_whole_search(faithful):
 def test_a_failing_polish_leaves_what_was_reached(faithful, monkeypatch):
     original = search.Search._run
 
-    def failing(self, initial, max_iter, tol, number, done, previous):
+    def failing(self, initial, max_iter, tol, *others):
         if tol < self.options.tol:
             raise gm.DegenerateFitError("made to fail")
-        return original(self, initial, max_iter, tol, number, done, previous)
+        return original(self, initial, max_iter, tol, *others)
 
     monkeypatch.setattr(search.Search, "_run", failing)
     result = gm.fit(faithful, 3, n_starts=5, seed=0)

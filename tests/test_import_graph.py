@@ -22,6 +22,7 @@ TIERS = [
     ["mixture"],
     ["maximisation"],
     ["em"],
+    ["algorithms"],
     ["diagnosis", "start", "reseeding"],
     ["search"],
     ["fitting", "progress", "persistence", "_files", "_npy"],

@@ -30,7 +30,8 @@ def X():
 def run_of(mixture, X, empty, sample_weight=None):
     """A run that has ended at `mixture`."""
     statistics = mixture.statistics(X, sample_weight)
-    return Run(mixture, statistics, [statistics.log_likelihood], 0, True, "tol", {}, empty)
+    traces = [statistics.log_likelihood], [statistics.classification]
+    return Run(mixture, statistics, *traces, 0, True, "tol", {}, empty)
 
 
 def total_covariance(mixture):

@@ -43,6 +43,7 @@ __all__ = [
     "fit",
     "load",
     "plotting",
+    "rules",
     "save",
     "show_config",
 ]
@@ -56,6 +57,7 @@ _LAZY = {
     "fit": ("fitting", "fit"),
     "load": ("persistence", "load"),
     "plotting": ("plotting", None),
+    "rules": ("rules", None),
     "save": ("persistence", "save"),
 }
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from . import _report, datasets, tables
+from . import _report, datasets, rules, tables
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,6 +76,13 @@ def _add_fit(commands) -> None:
         choices=("full", "tied", "diag", "spherical"),
         default="full",
         help="form of the covariance matrices (default: full)",
+    )
+    fit.add_argument(
+        "--algorithm",
+        metavar="NAME[,NAME]",
+        type=_algorithms,
+        default=["em"],
+        help=f"{', '.join(rules.NAMED)}; several are run one after the other (default: em)",
     )
     fit.add_argument(
         "--starts",
@@ -180,6 +187,15 @@ def _counts(text: str) -> list[range]:
             )
         ranges.append(range(low, high + 1))
     return ranges
+
+
+def _algorithms(text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",")]
+    if not set(names) <= set(rules.NAMED):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one of {', '.join(rules.NAMED)}, nor a list of them"
+        )
+    return names
 
 
 def _integer(low: int) -> Callable[[str], int]:

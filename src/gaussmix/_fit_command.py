@@ -181,6 +181,7 @@ def _attempt(
                 Z,
                 n_components,
                 covariance_type=arguments.covariance,
+                algorithm=arguments.algorithm,
                 n_starts=arguments.starts,
                 tol=arguments.tol,
                 max_iter=arguments.max_iter,
@@ -195,6 +196,8 @@ def _attempt(
     seconds = time.perf_counter() - begin
     notes = list(dict.fromkeys(str(warning.message) for warning in caught))
     sums, n_parameters = result.statistics, result.mixture.n_parameters
+    if arguments.algorithm[-1] == "hard":  # whose own sums know no entropy, which ICL needs
+        sums = result.mixture.statistics(Z, n_threads=arguments.threads)
     # Densities are per unit of volume, and standardising has changed the unit.
     jacobian = 0.0 if scaling is None else len(Z) * float(np.log(scaling.scale).sum())
     log_likelihood = sums.log_likelihood - jacobian
@@ -213,9 +216,15 @@ def _print_heading(arguments: argparse.Namespace, table: Table) -> None:
     print(
         f"{arguments.covariance} covariances, {arguments.starts} "
         f"start{'s' * (arguments.starts != 1)} for each K, seed {arguments.seed}"
+        f"{_named_algorithm(arguments.algorithm)}"
         f"{', columns standardised for the fit' * arguments.standardise}\n",
         flush=True,
     )
+
+
+def _named_algorithm(algorithm: list[str]) -> str:
+    """What the heading says of it: nothing of plain EM."""
+    return "" if algorithm == ["em"] else f", algorithm {', then '.join(algorithm)}"
 
 
 def _print_notes(attempts: list[Attempt], table: Table) -> None:

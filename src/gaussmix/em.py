@@ -17,7 +17,7 @@ from .kernels import contract
 from .kernels.contract import StepPlan
 from .maximisation import Maximiser, Step, flat_state, mixture_of, statistics_of
 from .mixture import Mixture
-from .rules import SOFT, Rule
+from .rules import HARD, SOFT, Rule
 from .statistics import SufficientStatistics
 
 EPS = float(np.finfo(float).eps)
@@ -27,7 +27,10 @@ LOOP_REASONS = {
     contract.LOOP_FULL: None,
     contract.LOOP_SETTLED: "tol",
     contract.LOOP_UNCHANGED: "no change",
+    contract.LOOP_SAME_LABELS: "same labels",
 }
+NOUNS = {"log_likelihood": "log-likelihood", "classification": "classification log-likelihood"}
+ENDS = ("tol", "no change", "same labels", "closed form")  # stop reasons of a run that converged
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class StartReport:
     kind : str
         "kmeans", "k-means++", "broad", "mixture", "re-seeded", ...
     log_likelihood : float
-        Total, in nats; nan if it failed.
+        Total, in nats; nan if it failed. Starts of hard EM are compared by the classification
+        log-likelihood instead.
     n_iter : int
     converged : bool
     continued : bool
@@ -106,6 +110,26 @@ class StartReport:
 
 
 @dataclass(frozen=True, eq=False)
+class Stage:
+    """The part of a fit that one algorithm has done.
+
+    Attributes
+    ----------
+    algorithm : str
+        "em", "hard", "stochastic" or "annealed".
+    begin, end : int
+        Its iterations: ``result.log_likelihood[begin : end + 1]`` is its trace.
+    stop_reason : str
+        As in `FitResult`.
+    """
+
+    algorithm: str
+    begin: int
+    end: int
+    stop_reason: str
+
+
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """A fitted mixture and how it was found.
 
@@ -114,30 +138,38 @@ class FitResult:
     mixture : Mixture
     log_likelihood : ndarray (n_iter + 1,)
         Total, in nats; element i belongs to the mixture after i iterations, the last one to
-        `mixture`. It never falls by more than rounding.
+        `mixture`. With ``algorithm="em"`` it never falls by more than rounding.
+    classification : ndarray (n_iter + 1,)
+        Classification log-likelihoods ``sum_n max_k log(w_k N(x_n; k))``, beside these. With
+        ``algorithm="hard"`` it never falls by more than rounding.
     n_iter : int
         M-steps done.
     converged : bool
     stop_reason : str
-        "tol", "no change", "closed form", "max_iter", "callback", or "rounding": the
-        log-likelihood fell by more than rounding explains, and the better mixture was kept.
+        "tol", "no change", "same labels" (hard), "closed form", "max_iter", "callback", or
+        "rounding": the objective fell by more than rounding explains, and the better mixture
+        was kept.
     starts : list of StartReport
     repairs : list of Repair
+    stages : list of Stage
+        What each algorithm has done, in their order.
     config : dict
         The arguments, with the backend and the number of threads that ran.
     timings : dict
         Seconds: "start", "em", "total".
     statistics : SufficientStatistics
-        Of the data under `mixture`.
+        Of the data under `mixture`, by the rule of the algorithm.
     """
 
     mixture: Mixture
     log_likelihood: np.ndarray
+    classification: np.ndarray
     n_iter: int
     converged: bool
     stop_reason: str
     starts: list[StartReport]
     repairs: list[Repair]
+    stages: list[Stage] = field(repr=False)
     config: dict = field(repr=False)
     timings: dict = field(repr=False)
     statistics: SufficientStatistics = field(repr=False)
@@ -159,12 +191,20 @@ class Run(NamedTuple):
 
     mixture: Mixture
     statistics: SufficientStatistics  # under `mixture`
-    objective: list[float]  # total, in nats; element i after i iterations
+    log_likelihood: list[float]  # total, in nats; element i after i iterations
+    classification: list[float]
     n_iter: int
     converged: bool
     stop_reason: str
     floored: dict[int, int]  # component -> first iteration, for those at the floor at the end
     empty: dict[int, int]
+    rule: Rule = SOFT
+    stages: tuple[Stage, ...] = ()  # of Stage
+
+    @property
+    def objective(self) -> list[float]:
+        """The trace of what the rule's iterations raise."""
+        return getattr(self, self.rule.objective)
 
 
 def rounding_bound(mixture: Mixture, statistics: SufficientStatistics, floor: Floor) -> float:
@@ -200,7 +240,8 @@ def run_em(
 
     Converged at iteration t when the mean objective of iteration t - 1 differs from that of
     t - 2 by less than `tol`: scikit-learn's bookkeeping, so that the number of iterations and
-    the parameters agree with it. `previous_objective` continues an earlier run's.
+    the parameters agree with it. `previous_objective` continues an earlier run's. HARD has
+    converged also when an iteration leaves all labels as they were.
 
     Raises
     ------
@@ -218,18 +259,20 @@ def run_em(
         if callback is not None and fit.n_iter > before and callback(fit.state()):
             stop_reason = "callback"
     stop_reason = stop_reason or "max_iter"
-    if start.n_components == 1 and stop_reason in ("max_iter", "no change") and fit.n_iter:
+    single = ("max_iter", "no change", "same labels")
+    if start.n_components == 1 and stop_reason in single and fit.n_iter:
         stop_reason = "closed form"
-    converged = stop_reason in ("tol", "no change", "closed form")
     return Run(
         fit.mixture,
         fit.statistics,
-        fit.objective,
+        fit.log_likelihood,
+        fit.classification,
         fit.n_iter,
-        converged,
+        stop_reason in ENDS,
         stop_reason,
         fit.floored,
         fit.empty,
+        rule,
     )
 
 
@@ -251,7 +294,9 @@ class _Run:
         self.mixture = start
         self.statistics: SufficientStatistics | None = None  # before the first pass
         self.previous = np.nan if previous_objective is None else previous_objective
-        self.objective: list[float] = []
+        self.log_likelihood: list[float] = []
+        self.classification: list[float] = []
+        self.objective = getattr(self, rule.objective)
         self.floored: dict[int, int] = {}
         self.empty: dict[int, int] = {}
         self.plan = self._loop_plan()
@@ -279,7 +324,11 @@ class _Run:
     def begin(self) -> None:
         """The pass under the first mixture."""
         self.statistics = finite(self.expectation(self.mixture.kernel_parameters, self.rule), 0)
-        self.objective.append(getattr(self.statistics, self.rule.objective))
+        self._record()
+
+    def _record(self) -> None:
+        self.log_likelihood.append(self.statistics.log_likelihood)
+        self.classification.append(self.statistics.classification)
 
     def advance(self, limit: int) -> str | None:
         """Iterations, at most `limit`, perhaps none but the first pass; why to stop, if so."""
@@ -310,8 +359,9 @@ class _Run:
         trace, code = self.expectation.iterate(
             state, fresh, self.plan, self.rule, self.tol, self.before, limit
         )
-        if trace:
-            self.objective += trace
+        if len(trace):
+            self.log_likelihood += trace[:, 0].tolist()
+            self.classification += trace[:, 1].tolist()
             if len(trace) > fresh:
                 self.mixture = mixture_of(state, self.mixture.family, self.plan)
                 self.floored, self.empty = {}, {}
@@ -335,18 +385,21 @@ class _Run:
             bound = rounding_bound(self.mixture, self.statistics, self.floor)
             if fall > bound:
                 warn(
-                    f"the log-likelihood fell by {fall:.3g} nats in iteration "
+                    f"the {NOUNS[self.rule.objective]} fell by {fall:.3g} nats in iteration "
                     f"{n_iter}, more than rounding explains ({bound:.3g}); the mixture before it "
                     "is kept. Subtract large offsets from X, or raise reg_covar.",
                     PrecisionWarning,
                 )
                 return "rounding"
         unchanged = value == before and step.mixture == self.mixture
+        same_labels = self.rule is HARD and updated.label_sum == self.statistics.label_sum
         self.mixture, self.statistics = step.mixture, updated
-        self.objective.append(value)
+        self._record()
         self.floored = _first_seen(self.floored, step.floored, n_iter)
         self.empty = _first_seen(self.empty, step.empty, n_iter)
-        return "tol" if settled else "no change" if unchanged else None
+        if settled:
+            return "tol"
+        return "same labels" if same_labels else "no change" if unchanged else None
 
 
 def _first_seen(seen: dict[int, int], now: np.ndarray, iteration: int) -> dict[int, int]:

@@ -82,6 +82,8 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
     verbose : int, default=0
         1 prints iterations, 2 adds times and changes of the log-likelihood.
     verbose_interval : int, default=10
+    algorithm : {'em', 'hard'}, or a list of them, default='em'
+        As in `gaussmix.fit`.
     n_threads : int or None, default=None
         None uses what the machine, OMP_NUM_THREADS and container limits allow.
 
@@ -143,6 +145,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        algorithm="em",
         n_threads=None,
     ):
         self.n_components = n_components
@@ -159,6 +162,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.algorithm = algorithm
         self.n_threads = n_threads
 
     # -- fitting
@@ -252,6 +256,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             self.max_iter,
             self.reg_covar,
             self.n_threads,
+            self.algorithm,
         )
 
     def _generator(self) -> np.random.Generator:

@@ -87,7 +87,7 @@ class Expectation:
                 begin,
                 parameters,
                 layout,
-                rule.code,
+                rule.call,
                 self._accumulators,
                 self._plan,
                 self.n_threads,
@@ -108,20 +108,20 @@ class Expectation:
         tol: float,
         before: float,
         max_iter: int,
-    ) -> tuple[list[float], int]:
-        """Do EM iterations on a flat state, in place; the objectives, and a LOOP_ code.
+    ) -> tuple[np.ndarray, int]:
+        """Do EM iterations on a flat state, in place; their trace (done, 2), and a LOOP_ code.
 
         At most `max_iter` iterations, and about `call_iterations`, which must not be 0: then a
         pass alone takes longer than a kernel call may. See ``kernels.contract``.
         """
-        trace = np.empty(min(max_iter + fresh, self.call_iterations))
+        trace = np.empty((min(max_iter + fresh, self.call_iterations), 2))
         done, code = backends.active().iterate(
             self.X,
             self.sample_weight,
             state,
             step,
             fresh,
-            rule.code,
+            rule.call,
             self._accumulators,
             self._plan,
             tol,
@@ -129,7 +129,7 @@ class Expectation:
             trace,
             self.n_threads,
         )
-        return trace[:done].tolist(), code
+        return trace[:done], code
 
 
 def row_flops(n_components: int, n_features: int, layout: str = "full") -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import _validate, backends, diagnosis, threads
+from . import _validate, backends, diagnosis, rules, threads
 from .covariance import Floor, family
 from .em import FitResult, IterationState
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
@@ -23,6 +23,7 @@ def fit(
     n_components: int,
     *,
     covariance_type: str = "full",
+    algorithm="em",
     start="kmeans",
     n_starts: int = 1,
     tol: float = 1e-3,
@@ -46,6 +47,11 @@ def fit(
     n_components : int
         K, at most the number of rows of positive weight.
     covariance_type : {"full", "tied", "diag", "spherical"}
+    algorithm : str, or a list of them
+        "em"; or "hard": classification EM, in which each row counts for its most probable
+        component only (`gaussmix.rules.Hard`). It raises the classification log-likelihood and
+        ends where no label changes. Those of a list are run one after the other, each for at
+        most `max_iter` iterations.
     start : str, Mixture, list of Mixture or array_like
         "kmeans" (k-means on scaled features; on a random sample where N is large),
         "k-means++" (its seeds alone), "random" (random responsibilities: components that start
@@ -122,7 +128,7 @@ def fit(
     (2003), Computational Statistics & Data Analysis 41, 561-575.
     """
     options = FitOptions(
-        n_components, covariance_type, n_starts, tol, max_iter, reg_covar, n_threads
+        n_components, covariance_type, n_starts, tol, max_iter, reg_covar, n_threads, algorithm
     )
     observer = callback
     if progress:
@@ -143,6 +149,10 @@ def fit(
 
 def not_converged(result: FitResult) -> str:
     """The message that says a fit did not converge: last change, tol, iterations."""
+    if result.stages[-1].algorithm == rules.HARD.name:
+        return (
+            f"labels still changed after {result.n_iter} iterations of hard EM. Increase max_iter."
+        )
     change = np.diff(result.log_likelihood[-2:]) / result.statistics.weight
     last = f"{change[0]:.3g}" if len(change) else "unknown"
     return (
@@ -192,14 +202,17 @@ def run(
     total = time.perf_counter() - began
     return FitResult(
         mixture=best.mixture,
-        log_likelihood=frozen(np.array(best.objective)),
+        log_likelihood=frozen(np.array(best.log_likelihood)),
+        classification=frozen(np.array(best.classification)),
         n_iter=best.n_iter,
         converged=best.converged,
         stop_reason=best.stop_reason,
         starts=reports,
         repairs=repairs,
+        stages=list(best.stages),
         config={
             **vars(options),
+            "algorithm": [repr(algorithm) for algorithm in options.algorithm],
             "start": start if isinstance(start, str) else type(start).__name__,
             "n_threads": expectation.n_threads,
             "backend": backends.active().name,
@@ -219,6 +232,7 @@ def _checked(options: FitOptions) -> FitOptions:
         _validate.integer("max_iter", options.max_iter, 0),
         _validate.real("reg_covar", options.reg_covar, 0.0),
         options.n_threads,
+        rules.algorithms(options.algorithm),
     )
 
 

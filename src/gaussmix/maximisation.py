@@ -107,6 +107,8 @@ def _write_sums(statistics: SufficientStatistics, sums: np.ndarray, layout: int)
         statistics.classification,
         statistics.entropy,
         statistics.weight,
+        statistics.label_sum & 0xFFFFFFFF,
+        statistics.label_sum >> 32,
     )
 
 

@@ -9,14 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import algorithms
+from .algorithms import Task, joined
 from .covariance import Floor
 from .diagnosis import components_named, distinct_rows
-from .em import IterationState, Repair, Run, StartReport, rounding_bound, run_em
+from .em import IterationState, Repair, Run, StartReport, rounding_bound
 from .errors import DegenerateComponentWarning, DegenerateFitError, warn
 from .expectation import row_flops
 from .maximisation import Maximiser
 from .mixture import Mixture
 from .reseeding import reseeded
+from .rules import HARD, SOFT, Algorithm
 from .start import KINDS, StartMaker
 
 SHORT_ITERATIONS = 5
@@ -39,6 +42,7 @@ class FitOptions:
     max_iter: int = 100
     reg_covar: float = 1e-6
     n_threads: int | None = None
+    algorithm: tuple[Algorithm, ...] = (SOFT,)  # one after the other
 
 
 class Start(NamedTuple):
@@ -82,7 +86,8 @@ class Search:
     def best_of(
         self, starts: list[Start], rng: np.random.Generator
     ) -> tuple[Run, list[StartReport]]:
-        """The run of highest log-likelihood, and a report of every start."""
+        """The run of highest objective, and a report of every start."""
+        self.rng = rng
         try:
             return self._best_of(starts, rng)
         except _CallbackError as error:
@@ -101,7 +106,9 @@ class Search:
         reports: list[StartReport] = []
         finished: list[_Attempt] = []
         for number, start in enumerate(starts):
-            attempt, report = self._attempt(start, max_iter, number, self.previous)
+            attempt, report = self._attempt(
+                start, max_iter, number, self.previous, self.options.algorithm
+            )
             reports.append(report)
             if attempt is not None:
                 finished.append(attempt)
@@ -138,7 +145,9 @@ class Search:
             parents.extend(found)
             return mixture
 
-        attempt, report = self._attempt(Start(RESEEDED, make), max_iter, len(reports), None)
+        attempt, report = self._attempt(
+            Start(RESEEDED, make), max_iter, len(reports), None, self.short_chain
+        )
         reports.append(report)
         if attempt is None:
             return run
@@ -166,6 +175,11 @@ class Search:
                 reports[attempt.number] = _report(kind, finished[i].run)
 
     @property
+    def short_chain(self) -> tuple[Algorithm, ...]:
+        """What raises the objective by which runs are compared: hard EM, or EM."""
+        return (HARD,) if self.options.algorithm[-1] is HARD else (SOFT,)
+
+    @property
     def few_iterations(self) -> int:
         """How many iterations cost little."""
         X = self.maker.X
@@ -184,7 +198,7 @@ class Search:
             kind = ("k-means++", "broad")[i % 2]
             start = Start(kind, lambda kind=kind: self.maker.make(kind, rng))
             attempt, report = self._attempt(
-                start, min(SHORT_ITERATIONS, max_iter), len(reports), None
+                start, min(SHORT_ITERATIONS, max_iter), len(reports), None, self.short_chain
             )
             reports.append(replace(report, continued=False))
             if attempt is not None:
@@ -212,14 +226,19 @@ class Search:
         return finished
 
     def _attempt(
-        self, start: Start, max_iter: int, number: int, previous: float | None
+        self,
+        start: Start,
+        max_iter: int,
+        number: int,
+        previous: float | None,
+        chain: tuple[Algorithm, ...],
     ) -> tuple[_Attempt | None, StartReport]:
         began = time.perf_counter()
         try:
             initial, unused = self._initial(start)
             made = time.perf_counter()
             self.start_seconds += made - began
-            result = self._run(initial, max_iter, self.options.tol, number, 0, previous)
+            result = self._run(initial, max_iter, self.options.tol, number, 0, previous, chain)
         except DegenerateFitError as error:
             return None, StartReport(start.kind, np.nan, 0, False, True, str(error))
         return _Attempt(number, result, unused), _report(start.kind, result)
@@ -241,21 +260,29 @@ class Search:
             return short
         previous = run.objective[-2] if run.n_iter else None
         rest = self._run(
-            run.mixture, max_iter - run.n_iter, self.options.tol, short.number, run.n_iter, previous
+            run.mixture,
+            max_iter - run.n_iter,
+            self.options.tol,
+            short.number,
+            run.n_iter,
+            previous,
+            self.options.algorithm,
         )
-        return short._replace(run=_joined(run, rest))
+        return short._replace(run=joined(run, rest))
 
     def _polish(self, best: _Attempt, max_iter: int) -> _Attempt:
         """A run continued at a finer tolerance; it stays converged."""
         run, tol = best.run, POLISH * self.options.tol
         try:
-            rest = self._run(run.mixture, max_iter, tol, best.number, run.n_iter, run.objective[-2])
+            rest = self._run(
+                run.mixture, max_iter, tol, best.number, run.n_iter, run.objective[-2], (SOFT,)
+            )
         except DegenerateFitError:
             return best  # what has been reached stands
-        joined = _joined(run, rest)
+        whole = joined(run, rest)
         if not self.stopped:
-            joined = joined._replace(stop_reason=run.stop_reason, converged=run.converged)
-        return best._replace(run=joined)
+            whole = whole._replace(stop_reason=run.stop_reason, converged=run.converged)
+        return best._replace(run=whole)
 
     def _run(
         self,
@@ -265,8 +292,9 @@ class Search:
         number: int,
         done: int,
         previous: float | None,
+        chain: tuple[Algorithm, ...],
     ) -> Run:
-        """EM from `initial`, a mixture that start `number` has reached in `done` iterations."""
+        """`chain` from `initial`, which start `number` has reached in `done` iterations."""
 
         def observe(state: IterationState) -> bool:
             told = replace(state, iteration=state.iteration + done, start=number)
@@ -278,34 +306,13 @@ class Search:
 
         began = time.perf_counter()
         try:
-            return run_em(
-                self.maker.expectation,
-                initial,
-                self.maximise,
-                self.maker.floor,
-                tol=tol,
-                max_iter=max_iter,
-                callback=None if self.callback is None else observe,
-                previous_objective=previous,
+            task = Task(
+                self.maker.expectation, self.maximise, self.maker.floor, tol, max_iter, self.rng
             )
+            observer = None if self.callback is None else observe
+            return algorithms.run(chain, task, initial, observer, previous)
         finally:
             self.em_seconds += time.perf_counter() - began
-
-
-def _joined(first: Run, rest: Run) -> Run:
-    """`rest`, which started from where `first` ended, with the whole history."""
-    if rest.n_iter == 0:
-        return first._replace(stop_reason=rest.stop_reason, converged=rest.converged)
-
-    def merged(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
-        return {k: before.get(k, first.n_iter + iteration) for k, iteration in after.items()}
-
-    return rest._replace(
-        objective=first.objective + rest.objective[1:],
-        n_iter=first.n_iter + rest.n_iter,
-        floored=merged(first.floored, rest.floored),
-        empty=merged(first.empty, rest.empty),
-    )
 
 
 def _reseeded_repairs(
@@ -326,7 +333,7 @@ def _reseeded_repairs(
 
 
 def _report(kind: str, run: Run) -> StartReport:
-    return StartReport(kind, run.objective[-1], run.n_iter, run.converged, True)
+    return StartReport(kind, run.log_likelihood[-1], run.n_iter, run.converged, True)
 
 
 def _reached(attempt: _Attempt) -> float:

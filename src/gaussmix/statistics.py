@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 
 from . import _validate
@@ -9,7 +11,9 @@ from .errors import InvalidInputError
 from .kernels import contract
 
 _ARRAYS = ("shift", "mass", "first", "second")
-_SCALARS = ("log_likelihood", "classification", "entropy", "weight", "n_rows")
+_SUMS = ("log_likelihood", "classification", "entropy", "weight")
+_SCALARS = (*_SUMS, "n_rows", "label_sum")
+_ALL_BITS = (1 << 64) - 1
 
 
 class SufficientStatistics:
@@ -40,6 +44,10 @@ class SufficientStatistics:
         ``sum w``; the number of rows if there are no sample weights.
     n_rows : int
         Rows passed over, those of weight 0 included.
+    label_sum : int
+        By the hard rule: the sum modulo 2^64 of numbers that stand for row and label. Two passes
+        over the same rows with an equal sum have given them the same labels, or err with a
+        probability of 2^-64. Otherwise 0.
 
     Notes
     -----
@@ -65,9 +73,10 @@ class SufficientStatistics:
         entropy: float = 0.0,
         weight: float = 0.0,
         n_rows: int = 0,
+        label_sum: int = 0,
     ) -> None:
         given = (shift, mass, first, second)
-        scalars = (log_likelihood, classification, entropy, weight, n_rows)
+        scalars = (log_likelihood, classification, entropy, weight, n_rows, label_sum)
         _validate.choice("layout", layout, tuple(contract.LAYOUTS))
         for name, value in zip(_ARRAYS, given, strict=True):
             array = _validate.array(name, value).copy()
@@ -149,7 +158,8 @@ class SufficientStatistics:
             self.first + other.first,
             self.second + other.second,
             self.layout,
-            *(getattr(self, name) + getattr(other, name) for name in _SCALARS),
+            *(getattr(self, name) + getattr(other, name) for name in (*_SUMS, "n_rows")),
+            (self.label_sum + other.label_sum) & _ALL_BITS,
         )
 
     def __radd__(self, other: object) -> SufficientStatistics:
@@ -157,9 +167,9 @@ class SufficientStatistics:
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> SufficientStatistics:
-        """All sums times `factor` >= 0 (forgetting); `n_rows`, a count, stays."""
+        """All sums times `factor` >= 0 (forgetting); `n_rows` and `label_sum` stay."""
         factor = _validate.real("factor", factor, 0.0)
-        scaled = {name: factor * getattr(self, name) for name in (*_ARRAYS[1:], *_SCALARS[:-1])}
+        scaled = {name: factor * getattr(self, name) for name in (*_ARRAYS[1:], *_SUMS)}
         return self._with(**scaled)
 
     __rmul__ = __mul__
@@ -212,7 +222,11 @@ def from_accumulator(
     for name, array in arrays.items():
         array.setflags(write=False)
         object.__setattr__(statistics, name, array)
-    scalars = [*total[part.scalars : part.size].tolist(), n_rows]
+    *sums, low, high = total[part.scalars : part.size].tolist()
+    # NaN in an accumulator that something has spoilt is left for the checks of the other sums.
+    known = isfinite(low) and isfinite(high)
+    label_sum = (int(low) + (int(high) << 32)) & _ALL_BITS if known else 0
+    scalars = (*sums, n_rows, label_sum)
     for name, value in zip(_SCALARS, scalars, strict=True):
         object.__setattr__(statistics, name, value)
     object.__setattr__(statistics, "layout", layout)

@@ -5,7 +5,7 @@ import pytest
 
 import gaussmix as gm
 from gaussmix import backends
-from gaussmix.kernels.contract import RULE_SOFT
+from gaussmix.kernels.contract import SOFT
 
 TYPES = ["full", "tied", "diag", "spherical"]
 FLOOR = 1e-6
@@ -232,7 +232,7 @@ def poisoned_backend(monkeypatch, looped):
 
     def iterate(X, weight, state, *arguments):
         result = live.iterate(X, weight, state, *arguments)
-        if len(X) == 400 and arguments[1] == RULE_SOFT:
+        if len(X) == 400 and arguments[2] == SOFT:
             state[:] = np.nan
         return result
 

@@ -26,7 +26,7 @@ def test_shares_in_all_many_or_few_rows_give_the_same_sums(covariance_type, n_fe
     plan = contract.plan(5, n_features, layout)
     sums = np.zeros((plan.n_accumulators, contract.offsets(5, n_features, layout).size))
     parameters = mixture.kernel_parameters
-    bad = reference.accumulate(X, None, 0, parameters, layout, contract.RULE_SOFT, sums, plan, 1)
+    bad = reference.accumulate(X, None, 0, parameters, layout, contract.SOFT, sums, plan, 1)
     assert bad == -1
     total = contract.combine(sums, parameters.means, layout)
     part = contract.offsets(5, n_features, layout)

@@ -11,11 +11,12 @@ from gaussmix.kernels import contract
 from gaussmix.kernels.contract import (
     FACTOR_DIAG,
     FACTOR_SHARED,
+    HARD,
     LAYOUT_DIAG,
     LAYOUT_FULL,
     LAYOUT_POOLED,
     LAYOUT_SPHERICAL,
-    RULE_SOFT,
+    SOFT,
     WANT_LABELS,
     WANT_LOG_JOINT,
     WANT_LOGPDF,
@@ -46,7 +47,7 @@ class Case:
     n_components: int
     kind: int
     layout: int
-    rule: int
+    rule: contract.RuleCall
     dtype: str
     weights: str  # "none", "random", "zeros": some are 0
     offset: float
@@ -84,7 +85,7 @@ def make_cases():
                         n_components,
                         kind,
                         layout,
-                        rule,
+                        (SOFT, HARD)[rule],
                         ("float32", "float64")[dtype],
                         ("none", "random", "zeros")[weights],
                         (0.0, 1e8)[offset],
@@ -235,7 +236,7 @@ def test_accumulate_equals_the_oracle(backend, case):
 
     # Each term of a sum has the error of its responsibility and 4 roundings, then n - 1 additions.
     unit = (case.n_rows + case.n_components + 4) * EPS
-    resp_error = resp * (unit + (relative[:, None] if case.rule == RULE_SOFT else 0)) + TINY
+    resp_error = resp * (unit + (relative[:, None] if case.rule == SOFT else 0)) + TINY
     bounds = size_statistics(e.X, resp_error, shift, case.layout, weight)
     assert_within(total[: parts.first], mass, bounds[0])
     assert_within(total[parts.first : parts.second], first.ravel(), bounds[1].ravel())
@@ -248,7 +249,7 @@ def test_accumulate_equals_the_oracle(backend, case):
     soft = oracle.responsibilities(e.joint)
     surprise = np.where(soft > 0, soft * np.abs(np.log(np.maximum(soft, TINY))), 0).sum(axis=1)
     entropy = oracle.row_entropies(resp)
-    entropy_error = (relative + unit) * (1 + 2 * surprise) if case.rule == RULE_SOFT else 0 * weight
+    entropy_error = (relative + unit) * (1 + 2 * surprise) if case.rule == SOFT else 0 * weight
     for i, (rows, error) in enumerate(
         (
             (logpdf, absolute + unit * (np.abs(logpdf) + 1)),
@@ -291,7 +292,7 @@ def size_statistics(X, resp_error, shift, layout, weight):
 
 def test_pair_weights_are_those_of_other_components(backend):
     X, weight, parameters, _ = make_large(FACTOR_SHARED, LAYOUT_POOLED, n_features=6)
-    sums = accumulate(backend, X, parameters, LAYOUT_POOLED, RULE_SOFT, weight).sum(axis=0)
+    sums = accumulate(backend, X, parameters, LAYOUT_POOLED, SOFT, weight).sum(axis=0)
     parts = contract.offsets(4, 6, LAYOUT_POOLED)
     pairs = sums[parts.pairs : parts.scalars].reshape(4, 4)
     resp = evaluate(backend, X, parameters, WANT_RESPONSIBILITIES)

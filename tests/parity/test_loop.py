@@ -143,7 +143,7 @@ def test_an_objective_that_falls_is_judged_outside_the_loop(monkeypatch, looped,
     plan = maximise.plan(start.mixture)
     state = maximisation.flat_state(start.mixture, start.statistics, plan)
     parts = contract.state_parts(4, 3, plan.code)
-    state[parts.size - 4] += 1e9  # as if the log-likelihood had been higher
+    state[parts.size - contract.N_SCALARS] += 1e9  # as if the log-likelihood had been higher
     before = state.copy()
     sums = Expectation(X, None, "full", 4, 1)
     trace, code = sums.iterate(state, False, plan, SOFT, 0.0, np.nan, 10)

@@ -104,7 +104,7 @@ def combine(accumulators, means, layout, total, n_threads):
         with nogil:
             combine_sums(<const double *>rows.buf, count, size, sums, threads)
             if problem.layout == LAYOUT_POOLED:
-                fold(sums + size - 4 - n_components * n_components, mean_values, n_components,
+                fold(sums + size - N_SCALARS - n_components * n_components, mean_values, n_components,
                      n_features, gap, second)
                 mirror(second, 1, n_features)
             elif problem.layout == LAYOUT_FULL:

@@ -44,14 +44,16 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     sums.mass = accumulator
     sums.first = sums.mass + model.n_components
     sums.second = sums.first + model.n_components * model.n_features
-    sums.scalars = accumulator + problem.accumulator_size - 4
+    sums.scalars = accumulator + problem.accumulator_size - N_SCALARS
     sums.pairs = sums.scalars
     if problem.layout == LAYOUT_POOLED:
         sums.pairs -= model.n_components * model.n_components
     density_block(model, workspace.tiles, n_tiles, True, False, workspace.difference,
                   workspace.whitened, workspace.joint)
-    rule_block(problem.rule, model, n_tiles, workspace.weight, problem.weight == NULL,
-               workspace.limits, workspace.joint, &sums)
+    rule_block(&problem.rule, model,
+               <uint64_t>problem.first_slot * <uint64_t>problem.slot_rows + <uint64_t>first,
+               n_tiles, workspace.weight, problem.weight == NULL, workspace.limits,
+               workspace.joint, &sums)
     moments_block(model, problem.layout, workspace.tiles, n_tiles, workspace.weight,
                   workspace.joint, huge, &workspace.moments, &sums)
     return -1
@@ -193,9 +195,12 @@ cdef Py_ssize_t read_sums(Views *views, Problem *problem, object sample_weight, 
     """
     cdef Py_ssize_t n_slots, start = first_row, tile_rows = LANES * WIDE
     cdef Py_ssize_t[2] shape
-    problem.rule = rule
-    if not 0 <= problem.rule <= RULE_HARD:
+    code, beta, seed, iteration = rule
+    problem.rule.code = code
+    if not 0 <= problem.rule.code <= RULE_STOCHASTIC:
         raise ValueError(f"rule is {rule}; use one of the RULE_ codes.")
+    problem.rule.beta = beta
+    problem.rule.key = splitmix(seed, iteration)
     problem.block, problem.slot_rows, problem.n_accumulators = plan
     if (problem.block < 1 or problem.block > 1 << 20 or problem.block % tile_rows
             or problem.slot_rows < 1 or problem.slot_rows % problem.block
@@ -233,7 +238,7 @@ cdef Py_ssize_t accumulator_size(const Problem *problem) except -1:
         second = n_components * n_features * n_features
     else:
         second = n_features * n_features + n_components * n_components
-    return n_components + n_components * n_features + second + 4
+    return n_components + n_components * n_features + second + N_SCALARS
 
 
 def evaluate(X, parameters, want, out, n_threads):

@@ -1,6 +1,6 @@
 # The whole kernel module; each instruction set's .pyx includes it under its own compiler flags.
 
-from libc.stdint cimport INT32_MAX, int32_t, int64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint64_t
 
 cdef extern from "_vector.h" nogil:
     const int LANES, WIDE, NARROW
@@ -32,13 +32,22 @@ cdef extern from "_rule_tiles.h" nogil:
     const double SLOPE, MOST_LIMIT, LEAST_LIMIT
     void soft_tile(double *joint, Py_ssize_t n_components, const double *weight,
                    const double *limits, RuleSums *sums, int unit_weights)
-    void hard_tile(double *joint, Py_ssize_t n_components, const double *weight,
-                   RuleSums *sums)
+    void tempered_tile(double *joint, Py_ssize_t n_components, const double *weight,
+                       const double *limits, double beta, RuleSums *sums)
     void log_density_tile(const double *joint, Py_ssize_t n_components, int vectors,
                           double *row_out)
     void responsibility_tile(double *joint, Py_ssize_t n_components, int vectors)
     void label_tile(const double *joint, Py_ssize_t n_components, int vectors, double *row_out)
     void distance_tile(double *joint, Py_ssize_t n_values)
+
+cdef extern from "_label_tiles.h" nogil:
+    uint64_t splitmix(uint64_t seed, uint64_t n)
+    void hard_tile(double *joint, Py_ssize_t n_components, const double *weight, uint64_t first,
+                   int unit_weights, RuleSums *sums)
+    void stochastic_tile(double *joint, Py_ssize_t n_components, const double *weight,
+                         uint64_t key, uint64_t first, int unit_weights, RuleSums *sums)
+    void add_labels(const RuleSums *sums, double *halves)
+    uint64_t labels_of(const double *halves)
 
 cdef extern from "_moments_tiles.h" nogil:
     const int FEW, BAND
@@ -101,6 +110,9 @@ cdef enum:
     LAYOUT_POOLED = 3
     RULE_SOFT = 0
     RULE_HARD = 1
+    RULE_TEMPERED = 2
+    RULE_STOCHASTIC = 3
+    N_SCALARS = 6
     WANT_LOG_JOINT = 0
     WANT_LOGPDF = 1
     WANT_RESPONSIBILITIES = 2
@@ -115,6 +127,7 @@ cdef enum:
     LOOP_SETTLED = 1
     LOOP_UNCHANGED = 2
     LOOP_HANDED_BACK = 3
+    LOOP_SAME_LABELS = 4
 
 include "_pack.pxi"
 include "_density.pxi"

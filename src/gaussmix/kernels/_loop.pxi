@@ -31,7 +31,7 @@ cdef Py_ssize_t point_state(const Problem *problem, int step, double *base,
     state.mass = state.centre + n_features
     state.first = state.mass + n_components
     state.second = state.first + n_components * n_features
-    state.scalars = state.mass + size - 4
+    state.scalars = state.mass + size - N_SCALARS
     return state.mass + size - base
 
 
@@ -148,8 +148,8 @@ cdef bint gather_sums(Problem *problem, Workspace *workspaces, int n_threads,
     return sums_are_finite(problem, state)
 
 
-cdef struct Trace:  # the objective, and when to stop
-    double *values
+cdef struct Trace:  # what has been reached, and when to stop
+    double *values  # (length, 2): log-likelihood and classification log-likelihood
     Py_ssize_t length
     Py_ssize_t done
     double tol
@@ -165,28 +165,33 @@ cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
                         Py_ssize_t n_pieces, const Fit *fit, bint fresh, State *now, State *then,
                         Trace *trace) noexcept nogil:
     """Iterations until `trace` is full or something has to be decided: a LOOP_ code."""
-    cdef double value = now.scalars[problem.rule], before = trace.before, change
-    cdef bint unchanged
+    cdef int objective = 1 if problem.rule.code == RULE_HARD else 0  # number of its scalar
+    cdef double value = now.scalars[objective], before = trace.before, change
+    cdef bint unchanged, same_labels
     if fresh:
         if not gather_sums(problem, workspaces, n_threads, n_pieces, fit, then):
             return LOOP_HANDED_BACK
-        value = then.scalars[problem.rule]
+        value = then.scalars[objective]
         keep_state(problem, then, now)
-        record(trace, value)
+        record(trace, now)
     change = INFINITY if before != before else (value - before) / now.scalars[3]
     while trace.done < trace.length:
         before = value
         if not (maximise_state(fit, now, then)
                 and gather_sums(problem, workspaces, n_threads, n_pieces, fit, then)):
             return LOOP_HANDED_BACK
-        value = then.scalars[problem.rule]
+        value = then.scalars[objective]
         if before - value > ROUNDING * (fabs(now.scalars[0]) + fabs(now.scalars[1])):
             return LOOP_HANDED_BACK
         unchanged = value == before and same_mixture(now, then)
+        same_labels = (problem.rule.code == RULE_HARD
+                       and labels_of(now.scalars + 4) == labels_of(then.scalars + 4))
         keep_state(problem, then, now)
-        record(trace, value)
+        record(trace, now)
         if fabs(change) < trace.tol:
             return LOOP_SETTLED
+        if same_labels:
+            return LOOP_SAME_LABELS
         if unchanged:
             return LOOP_UNCHANGED
         change = (value - before) / now.scalars[3]
@@ -198,8 +203,9 @@ cdef void keep_state(const Problem *problem, const State *source, State *to) noe
         to.mass + problem.accumulator_size - to.weights) * sizeof(double))
 
 
-cdef void record(Trace *trace, double value) noexcept nogil:
-    trace.values[trace.done] = value
+cdef void record(Trace *trace, const State *state) noexcept nogil:
+    trace.values[2 * trace.done] = state.scalars[0]
+    trace.values[2 * trace.done + 1] = state.scalars[1]
     trace.done += 1
 
 
@@ -215,6 +221,7 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
     cdef State now, then
     cdef Trace history
     cdef Py_ssize_t n_pieces, state_size
+    cdef Py_ssize_t[2] shape
     cdef int code, threads
     cdef bint is_fresh = fresh
     cdef Workspace *workspaces = NULL
@@ -228,9 +235,12 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
         if problem.X.n_features != fit.n_features:
             raise ValueError(f"X has shape {X.shape}; {fit.n_features} columns are needed.")
         n_pieces = read_sums(&views, &problem, sample_weight, 0, rule, accumulators, plan)
+        if problem.rule.code not in (RULE_SOFT, RULE_HARD):
+            raise ValueError(f"rule is {rule}; the loop knows RULE_SOFT and RULE_HARD.")
         read_state(&views, state, "state", &problem, fit.step, &now)
-        buffer = view(&views, trace, "trace", 1, "d", True)
-        check_contiguous(buffer, "trace", buffer.shape)
+        buffer = view(&views, trace, "trace", 2, "d", True)
+        shape = [buffer.shape[0], 2]
+        check_contiguous(buffer, "trace", shape)
         if is_fresh and buffer.shape[0] < 1:
             raise ValueError("trace is empty; the first pass needs an element. Make it longer.")
         history = Trace(<double *>buffer.buf, buffer.shape[0], 0, tol, before)

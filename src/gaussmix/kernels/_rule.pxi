@@ -2,6 +2,12 @@
 
 from libc.math cimport INFINITY, log
 
+cdef struct Rule:
+    int code
+    double beta  # tempered
+    uint64_t key  # stochastic: of the iteration's draws
+
+
 cdef struct Sums:  # the parts of one accumulator
     double *mass
     double *first
@@ -48,10 +54,13 @@ cdef void negligible_limits(const Model *model, double largest_weight, const dou
             limits[k] = max(LEAST_LIMIT, min(MOST_LIMIT, limit))
 
 
-cdef void rule_block(int rule, const Model *model, Py_ssize_t n_tiles, const double *weight,
-                     int unit_weights, double *limits, double *joint,
+cdef void rule_block(const Rule *rule, const Model *model, uint64_t first_row, Py_ssize_t n_tiles,
+                     const double *weight, int unit_weights, double *limits, double *joint,
                      Sums *into) noexcept nogil:
-    """joint[tile][k][row] becomes weight * responsibility; adds to an accumulator's scalars."""
+    """joint[tile][k][row] becomes weight * responsibility; adds to an accumulator's scalars.
+
+    `first_row` is the global number of the block's first row.
+    """
     cdef Py_ssize_t tile, row, rows = LANES * WIDE
     cdef double largest = 0.0
     cdef RuleSums sums
@@ -60,13 +69,21 @@ cdef void rule_block(int rule, const Model *model, Py_ssize_t n_tiles, const dou
         largest = max(largest, weight[row])
     negligible_limits(model, largest, into.mass, limits)
     for tile in range(n_tiles):
-        if rule == RULE_SOFT:
+        if rule.code == RULE_SOFT:
             soft_tile(joint, model.n_components, weight, limits, &sums, unit_weights)
+        elif rule.code == RULE_HARD:
+            hard_tile(joint, model.n_components, weight, first_row + tile * rows, unit_weights,
+                      &sums)
+        elif rule.code == RULE_STOCHASTIC:
+            stochastic_tile(joint, model.n_components, weight, rule.key, first_row + tile * rows,
+                            unit_weights, &sums)
         else:
-            hard_tile(joint, model.n_components, weight, &sums)
+            tempered_tile(joint, model.n_components, weight, limits, rule.beta, &sums)
         joint += model.n_components * rows
         weight += rows
     add_sums(&sums, into.scalars)
+    if rule.code == RULE_HARD:
+        add_labels(&sums, into.scalars + 4)
 
 
 cdef void score_tile(int want, Py_ssize_t n_components, int vectors, Py_ssize_t count,

@@ -15,6 +15,7 @@
 /* The sums of a tile's rows, lane by lane, kept over a block. */
 typedef struct {
     vec likelihood, classification, entropy, weight;
+    bits labels; /* see _label_tiles.h */
 } RuleSums;
 
 TILE vec column_maximum(const double *joint, ptrdiff_t n_components, ptrdiff_t rows) {
@@ -121,36 +122,45 @@ TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *wei
         }
 }
 
-/* Hard: joint becomes the weight at the (first) most probable component and 0 elsewhere. */
-static void hard_tile(double *joint, ptrdiff_t n_components, const double *weight,
-                      RuleSums *sums) {
-    enum { ROWS = WIDE * LANES };
-    for (int v = 0; v < WIDE; v++) {
-        double *column = joint + v * LANES;
-        vec w = v_load(weight + v * LANES);
-        vec best = column_maximum(column, n_components, ROWS);
-        vec label = column_argmax(column, n_components, ROWS);
-        vec sum = v_set(0.0);
-        for (ptrdiff_t k = 0; k < n_components; k++) {
-            vec index = v_set((double)k), zero = v_set(0.0);
-            sum += v_exp(v_max(v_load(column + k * ROWS), v_set(LOWEST)) - best);
-            vec here = v_select_less(index, label, zero, w);
-            v_store(column + k * ROWS, v_select_less(label, index, zero, here));
-        }
-        vec peak = weighted(w, restored(best));
-        sums->classification += peak;
-        sums->likelihood += peak + w * v_log(sum);
-        sums->weight += w;
-    }
-}
-
 static void soft_tile(double *joint, ptrdiff_t n_components, const double *weight,
                       const double *limits, RuleSums *sums, int unit_weights) {
     if (unit_weights) soft_tile_any(joint, n_components, weight, limits, sums, 1);
     else soft_tile_any(joint, n_components, weight, limits, sums, 0);
 }
 
+/* Tempered: as soft, of beta times the log joint densities, 0 < beta <= 1. The likelihoods are those
+ * of the mixture all the same, the entropy is that of the tempered responsibilities. */
+static void tempered_tile(double *joint, ptrdiff_t n_components, const double *weight,
+                          const double *limits, double beta, RuleSums *sums) {
+    enum { ROWS = WIDE * LANES };
+    for (int v = 0; v < WIDE; v++) {
+        double *column = joint + v * LANES;
+        vec w = v_load(weight + v * LANES);
+        vec best = column_maximum(column, n_components, ROWS);
+        vec sum = v_set(0.0), tilt = v_set(0.0), total = v_set(0.0);
+        for (ptrdiff_t k = 0; k < n_components; k++) {
+            vec value = v_max(v_load(column + k * ROWS), v_set(LOWEST));
+            vec a = v_set(beta) * (value - best);
+            vec e = v_exp(a);
+            v_store(column + k * ROWS, v_select_less(a - v_set(SLOPE) * value, v_set(limits[k]),
+                                                     v_set(0.0), e));
+            sum += e;
+            tilt += e * a;
+            total += v_exp(value - best);
+        }
+        vec share = w / sum;
+        for (ptrdiff_t k = 0; k < n_components; k++)
+            v_store(column + k * ROWS, v_load(column + k * ROWS) * share);
+        vec peak = weighted(w, restored(best));
+        sums->classification += peak;
+        sums->likelihood += peak + w * v_log(total);
+        sums->entropy += w * v_log(sum) - share * tilt;
+        sums->weight += w;
+    }
+}
+
 static void clear_sums(RuleSums *sums) {
+    sums->labels = (bits){0};
     sums->likelihood = sums->classification = sums->entropy = sums->weight = v_set(0.0);
 }
 static void add_sums(const RuleSums *sums, double *scalars) {

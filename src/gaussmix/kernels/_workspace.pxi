@@ -22,7 +22,7 @@ cdef struct Problem:  # a call, as all threads read it
     Py_ssize_t block
     # accumulate
     int layout
-    int rule
+    Rule rule
     Py_ssize_t slot_rows
     Py_ssize_t first_slot
     Py_ssize_t n_accumulators

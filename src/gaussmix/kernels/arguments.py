@@ -9,8 +9,8 @@ from .contract import (
     FACTOR_FULL,
     FACTOR_SHARED,
     LAYOUTS,
-    RULE_HARD,
     RULE_SOFT,
+    RULE_STOCHASTIC,
     WANT_LABELS,
     WANT_LOG_JOINT,
     WANT_LOGPDF,
@@ -18,6 +18,7 @@ from .contract import (
     WANT_RESPONSIBILITIES,
     Parameters,
     Plan,
+    RuleCall,
     offsets,
 )
 
@@ -53,13 +54,13 @@ def check_accumulate(
     first_row: int,
     parameters: Parameters,
     layout: int,
-    rule: int,
+    rule: RuleCall,
     accumulators: np.ndarray,
     plan: Plan,
 ) -> None:
     """Nothing; raises ValueError unless all arguments of `accumulate` fit together."""
     check_rows(X, parameters)
-    if layout not in LAYOUTS.values() or rule not in (RULE_SOFT, RULE_HARD):
+    if layout not in LAYOUTS.values() or not RULE_SOFT <= rule.code <= RULE_STOCHASTIC:
         raise ValueError(f"layout is {layout} and rule is {rule}; use the LAYOUT_ and RULE_ codes.")
     if plan.block < 1 or plan.slot_rows % plan.block or plan.n_accumulators < 1:
         raise ValueError(f"{plan} is no plan: slot_rows has to be a multiple of block. Use plan().")

@@ -9,10 +9,12 @@ another, all but its sums. False says that it is not an ordinary one (an empty c
 covariance below the floor or without a Cholesky factor); `then` means nothing in that case.
 
 ``iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol, before, trace,
-n_threads) -> (done, code)`` does EM iterations in place until `trace`, which gets the objective
-after each, is full. If `fresh`, the sums of `state` are still to be gathered, and the first element
-is the objective of `state` itself. `before` is the objective before that one, or NaN, for the
-stopping rule of ``em.run_em``. `done` elements were written, and `code` says why no more. An
+n_threads) -> (done, code)`` does EM iterations (RULE_SOFT or RULE_HARD) in place until `trace`
+(length, 2), which gets log-likelihood and classification log-likelihood after each, is full. If
+`fresh`, the sums of `state` are still to be gathered, and the first row is that of `state` itself.
+The objective is the former, or the latter for RULE_HARD. `before` is the objective before that of
+`state`, or NaN, for the stopping rule of ``em.run_em``; the hard rule stops also where no label has
+changed. `done` rows were written, and `code` says why no more. An
 iteration that is not ordinary (as above, or sums that are not finite, or an objective that falls by
 more than a sum's own rounding) is not done: mixture and sums are what they were, and the code is
 LOOP_HANDED_BACK. `accumulators` are scratch.
@@ -46,6 +48,8 @@ LAYOUT_NAMES = {code: name for name, code in LAYOUTS.items()}
 # How log joint densities become responsibilities.
 RULE_SOFT = 0  # the posterior probabilities
 RULE_HARD = 1  # 1 for the most probable component, ties to the lowest index
+RULE_TEMPERED = 2  # the posterior probabilities to the power beta, normalised
+RULE_STOCHASTIC = 3  # 1 for a component drawn from the posterior probabilities
 
 # What `evaluate` writes.
 WANT_LOG_JOINT = 0  # (n, K)
@@ -66,7 +70,9 @@ LOOP_FULL = 0  # as many iterations as the trace has room for
 LOOP_SETTLED = 1  # one more than the first whose change is below tol
 LOOP_UNCHANGED = 2  # no bit of the mixture changed, nor the objective
 LOOP_HANDED_BACK = 3  # the next iteration is not an ordinary one
+LOOP_SAME_LABELS = 4  # hard: the last iteration gave every row the label it had
 
+N_SCALARS = 6
 ACCUMULATOR_BYTES = 1 << 25  # all accumulators of a fit together, where V is not at its minimum
 SLOT_FLOPS = 1 << 27  # a slot costs at most this, so that a call of a few slots stays short
 
@@ -79,6 +85,27 @@ class Parameters(NamedTuple):
     means: np.ndarray  # (K, D)
     factors: np.ndarray  # by factor_kind
     centre: np.ndarray  # (D,): FACTOR_SHARED whitens x - centre
+
+
+class RuleCall(NamedTuple):
+    """A rule with its parameters, as the kernels read it.
+
+    The stochastic rule gives row n of the data the first component whose cumulative posterior
+    probability exceeds u, where u is the upper 52 bits of ``splitmix64(key)[n]`` as a number in
+    [0, 1), and key is ``splitmix64(seed)[iteration]``: output n or `iteration`, counted from 0, of
+    the generator of Steele, Lea & Flood (2014), OOPSLA, 453-472. So the draws depend neither on
+    threads nor on chunks; backends agree on a label unless u lies within rounding of a cumulative
+    probability.
+    """
+
+    code: int  # RULE_
+    beta: float = 1.0  # tempered: inverse temperature, 0 < beta <= 1
+    seed: int = 0  # stochastic: below 2^64
+    iteration: int = 0  # stochastic: below 2^64
+
+
+SOFT = RuleCall(RULE_SOFT)
+HARD = RuleCall(RULE_HARD)
 
 
 class StepPlan(NamedTuple):
@@ -119,7 +146,11 @@ class Offsets(NamedTuple):
     # (K, K), empty unless the layout is pooled. How much of the sums of squares is left to them is
     # the backend's affair: none where taking it with the rows is cheaper.
     pairs: int
-    scalars: int  # log-likelihood, classification log-likelihood, entropy, weight
+    # Log-likelihood, classification log-likelihood, entropy, weight; and with RULE_HARD the lower
+    # and the upper 32 bits of the sum modulo 2^64, over the rows of positive weight, of
+    # splitmix64(label)[row] (see RuleCall): two passes with an equal sum have given the same
+    # labels, or err with a probability of 2^-64. Such halves add up without rounding.
+    scalars: int
     size: int
 
 
@@ -140,7 +171,7 @@ def offsets(n_components: int, n_features: int, layout: int) -> Offsets:
     second = first + n_components * n_features
     pairs = second + second_size(n_components, n_features, layout)
     scalars = pairs + (n_components * n_components if layout == LAYOUT_POOLED else 0)
-    return Offsets(first, second, pairs, scalars, scalars + 4)
+    return Offsets(first, second, pairs, scalars, scalars + N_SCALARS)
 
 
 STEP_LAYOUTS = {

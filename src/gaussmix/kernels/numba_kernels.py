@@ -23,16 +23,22 @@ from .contract import (
     FACTOR_FULL,
     FACTOR_SHARED,
     LAYOUT_POOLED,
-    RULE_SOFT,
+    N_SCALARS,
+    RULE_HARD,
+    RULE_STOCHASTIC,
+    RULE_TEMPERED,
     WANT_LABELS,
     WANT_LOGPDF,
     WANT_MAHALANOBIS,
     WANT_RESPONSIBILITIES,
     Parameters,
     Plan,
+    RuleCall,
     offsets,
 )
 from .numba_stages import (
+    add_labels,
+    draw,
     find_largest,
     harden,
     log_joint_densities,
@@ -44,10 +50,11 @@ from .numba_stages import (
     soften,
     squared_distances,
     take_weights,
+    temper,
     weighted_sum,
     whiten_means,
 )
-from .numba_tiles import ROWS, feature
+from .numba_tiles import ROWS, feature, splitmix
 from .reference import combine as combine
 from .reference import factorise as factorise  # K small matrices: NumPy is fast enough
 
@@ -70,8 +77,9 @@ _OUT = types.float64[::1]
 _LABELS = types.int64[::1]
 _MODEL = (types.int64, _IN, _IN, _IN, _IN)
 _INT = types.int64
+_RULE = (types.int64, types.float64, types.uint64, types.uint64)
 _SIGNATURES = {
-    "accumulate": _INT(_X32, _X64, _IN, _INT, *_MODEL, *[_INT] * 2, _OUT, *[_INT] * 8),
+    "accumulate": _INT(_X32, _X64, _IN, _INT, *_MODEL, _INT, *_RULE, _OUT, *[_INT] * 8),
     "evaluate": _INT(_X32, _X64, *_MODEL, _INT, _OUT, _LABELS, _INT, _INT),
 }
 
@@ -82,7 +90,7 @@ def accumulate(
     first_row: int,
     parameters: Parameters,
     layout: int,
-    rule: int,
+    rule: RuleCall,
     accumulators: np.ndarray,
     plan: Plan,
     n_threads: int,
@@ -103,7 +111,10 @@ def accumulate(
         first_slot,
         *_flat(parameters),
         layout,
-        rule,
+        rule.code,
+        rule.beta,
+        np.uint64(rule.seed),
+        np.uint64(rule.iteration),
         accumulators.reshape(-1),
         plan.slot_rows,
         plan.n_accumulators,
@@ -250,7 +261,7 @@ def _accumulate_driver(stamp: int) -> Callable:
     def accumulate_slots(
         X32, X64, sample_weight, first_slot,
         kind, log_coefficients, means, factors, centre,
-        layout, rule, accumulators, slot_rows, n_accumulators,
+        layout, rule, beta, seed, iteration, accumulators, slot_rows, n_accumulators,
         first, second, pairs, scalars, thread, n_threads,
     ):  # fmt: skip
         """First bad row or -1; does the slots whose accumulator belongs to `thread`."""
@@ -269,13 +280,14 @@ def _accumulate_driver(stamp: int) -> Callable:
         whitened = np.empty(n_components * n_features)
         if kind == FACTOR_SHARED:
             whiten_means(factors, means, centre, n_components, n_features, whitened)
+        key = splitmix(seed, iteration)
         for slot in range(-(-n_rows // slot_rows)):
             accumulator = (first_slot + slot) % n_accumulators
             if accumulator % n_threads != thread:
                 continue
-            mass = accumulator * (scalars + 4)
+            mass = accumulator * (scalars + N_SCALARS)
             if first_slot + slot < n_accumulators:
-                accumulators[mass : mass + scalars + 4] = 0.0
+                accumulators[mass : mass + scalars + N_SCALARS] = 0.0
             end = min((slot + 1) * slot_rows, n_rows)
             for start in range(slot * slot_rows, end, ROWS):
                 count = min(ROWS, end - start)
@@ -288,10 +300,20 @@ def _accumulate_driver(stamp: int) -> Callable:
                 )
                 log_joint_densities(log_coefficients, n_components, joint)
                 find_largest(joint, n_components, largest, labels)
-                soften(joint, weight, n_components, largest, logpdf, entropy, scale, floor)
-                if rule != RULE_SOFT:
-                    harden(weight, labels, n_components, joint, entropy)
+                if rule == RULE_TEMPERED:
+                    temper(
+                        joint, weight, n_components, beta, largest, logpdf, entropy, scale, floor
+                    )
+                else:
+                    soften(joint, weight, n_components, largest, logpdf, entropy, scale, floor)
                 at = mass + scalars
+                if rule == RULE_HARD or rule == RULE_STOCHASTIC:
+                    row = np.uint64(first_slot * slot_rows + start)
+                    if rule == RULE_STOCHASTIC:
+                        draw(joint, n_components, key, row, scale, labels)
+                    else:
+                        add_labels(weight, labels, row, accumulators, at + 4)
+                    harden(weight, labels, n_components, joint, entropy)
                 accumulators[at] += weighted_sum(weight, logpdf)
                 accumulators[at + 1] += weighted_sum(weight, largest)
                 accumulators[at + 2] += weighted_sum(weight, entropy)

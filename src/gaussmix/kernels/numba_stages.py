@@ -27,7 +27,9 @@ from .numba_tiles import (
     log_above_one,
     lower_product,
     reduction,
+    splitmix,
     stage,
+    unit_uniform,
 )
 
 
@@ -211,6 +213,78 @@ def soften(log_joint, weight, n_components, largest, logpdf, entropy, scale, flo
         row = feature(k)
         for i in range(LANES):
             log_joint[row + i] = log_joint[row + i] * scale[i] + floor[i]
+
+
+@stage
+def temper(log_joint, weight, n_components, beta, largest, logpdf, entropy, scale, floor):
+    """As `soften`, with responsibilities and entropy of beta times the log joint densities.
+
+    `logpdf` is that of the mixture all the same.
+    """
+    for i in range(LANES):
+        logpdf[i] = 0.0
+        entropy[i] = 0.0
+        scale[i] = 0.0
+    for k in range(n_components):
+        row = feature(k)
+        for i in range(LANES):
+            t = log_joint[row + i] - largest[i]
+            t = t if t > -1e300 else -1e300  # NaN too: -inf - -inf
+            logpdf[i] += exp_below_zero(t)
+            t = beta * t
+            t = t if t > EXP_LOWEST else EXP_LOWEST
+            e = exp_below_zero(t)
+            log_joint[row + i] = e
+            scale[i] += e
+            entropy[i] += e * t
+    for i in range(LANES):
+        nowhere = largest[i] == -np.inf
+        total = 1.0 if nowhere else scale[i]
+        log_total = np.log(float(n_components)) if nowhere else log_above_one(total)
+        logpdf[i] = -np.inf if nowhere else largest[i] + log_above_one(logpdf[i])
+        entropy[i] = log_total - entropy[i] / total
+        scale[i] = weight[i] / total
+        floor[i] = weight[i] / n_components if nowhere else 0.0
+    for k in range(n_components):
+        row = feature(k)
+        for i in range(LANES):
+            log_joint[row + i] = log_joint[row + i] * scale[i] + floor[i]
+
+
+@stage
+def draw(shares, n_components, key, first, threshold, labels):
+    """A component for each row, drawn in proportion to `shares` (K, ROWS), as the contract states.
+
+    `first` is the global number of the block's first row, unsigned; threshold is scratch.
+    """
+    for i in range(LANES):
+        threshold[i] = 0.0
+        labels[i] = 0
+    for k in range(n_components):
+        row = feature(k)
+        for i in range(LANES):
+            threshold[i] += shares[row + i]
+            shares[row + i] = threshold[i]
+    for i in range(LANES):
+        threshold[i] *= unit_uniform(key, first + i)
+    for k in range(n_components - 1):
+        row = feature(k)
+        for i in range(LANES):
+            labels[i] += 0 if shares[row + i] > threshold[i] else 1
+
+
+@stage
+def add_labels(weight, labels, first, out, at):
+    """Adds what stands for each row's label to the sum modulo 2^64 whose halves are at out[at].
+
+    `first` is the global number of the block's first row, unsigned.
+    """
+    total = np.uint64(out[at]) + (np.uint64(out[at + 1]) << np.uint64(32))
+    for i in range(LANES):
+        mixed = splitmix(np.uint64(labels[i]), first + i)
+        total += mixed if weight[i] > 0.0 else np.uint64(0)
+    out[at] = float(total & np.uint64(0xFFFFFFFF))
+    out[at + 1] = float(total >> np.uint64(32))
 
 
 @stage

@@ -115,6 +115,21 @@ def log_above_one(s):
 
 
 @stage
+def splitmix(seed, n):
+    """Output number `n`, counted from 0, of SplitMix64; all unsigned, as `contract` states."""
+    z = seed + (n + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@stage
+def unit_uniform(key, n):
+    """A number in [0, 1) from the upper 52 bits of ``splitmix(key, n)``."""
+    return float(splitmix(key, n) >> np.uint64(12)) * 2.0**-52
+
+
+@stage
 def feature(d):
     """Where feature d of a block begins, unsigned."""
     return np.uint64(d * ROWS)

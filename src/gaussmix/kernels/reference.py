@@ -20,7 +20,10 @@ from .contract import (
     LAYOUT_FULL,
     LAYOUT_POOLED,
     LAYOUT_SPHERICAL,
+    RULE_HARD,
     RULE_SOFT,
+    RULE_TEMPERED,
+    SOFT,
     WANT_LABELS,
     WANT_LOG_JOINT,
     WANT_LOGPDF,
@@ -28,6 +31,7 @@ from .contract import (
     Offsets,
     Parameters,
     Plan,
+    RuleCall,
     offsets,
 )
 from .contract import combine as sum_of
@@ -36,6 +40,11 @@ NAME = "reference"
 LEVEL = "numpy"
 
 EVALUATE_BLOCK = 64  # rows; one row costs as much as a block, so a small one
+
+
+# SplitMix64: contract.RuleCall names its source.
+GOLDEN = 0x9E3779B97F4A7C15
+MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 class _Posterior(NamedTuple):
@@ -53,7 +62,7 @@ def accumulate(
     first_row: int,
     parameters: Parameters,
     layout: int,
-    rule: int,
+    rule: RuleCall,
     accumulators: np.ndarray,
     plan: Plan,
     n_threads: int,
@@ -70,8 +79,10 @@ def accumulate(
         Global number of the first row, a multiple of ``plan.slot_rows``.
     parameters : Parameters
         The mixture; the moments are gathered around its means.
-    layout, rule : int
-        LAYOUT_ and RULE_ codes.
+    layout : int
+        A LAYOUT_ code.
+    rule : RuleCall
+        With the parameters that a RULE_ code needs.
     accumulators : ndarray (plan.n_accumulators, size)
         Added to in place; unspecified when a row is reported. Slot s adds to row
         ``s % n_accumulators``, and slots add in increasing order. The first slot of a row,
@@ -107,8 +118,13 @@ def accumulate(
             accumulator[:] = 0.0
         with np.errstate(all="ignore"):
             log_joint = _log_joint(_squared_distances(block, parameters), parameters)
-            posterior = _posterior(log_joint, rule)
+            rows = np.arange(plan.block, dtype=np.uint64) + np.uint64(first_row + start)
+            posterior = _posterior(log_joint, rule, rows)
             _add_scalars(weight, posterior, accumulator[parts.scalars :])
+            if rule.code == RULE_HARD:
+                counted = weight > 0.0
+                numbers = splitmix64(log_joint.argmax(axis=0)[counted], rows[counted])
+                _add_labels(numbers, accumulator[parts.scalars + 4 :])
             _add_moments(block, weight, posterior, parameters, layout, parts, accumulator)
     return -1
 
@@ -228,7 +244,22 @@ def _log_joint(squared: np.ndarray, parameters: Parameters) -> np.ndarray:
     return parameters.log_coefficients[:, None] - 0.5 * squared
 
 
-def _posterior(log_joint: np.ndarray, rule: int) -> _Posterior:
+def splitmix64(seed: int | np.ndarray, n: np.ndarray) -> np.ndarray:
+    """(n,) uint64: the outputs of numbers `n` (uint64), counted from 0, of SplitMix64."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + (n + np.uint64(1)) * np.uint64(GOLDEN)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(MULTIPLIERS[0])
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(MULTIPLIERS[1])
+        return z ^ (z >> np.uint64(31))
+
+
+def _uniforms(rule: RuleCall, rows: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1) for the rows of these global numbers."""
+    key = splitmix64(rule.seed, np.array([rule.iteration], dtype=np.uint64))[0]
+    return (splitmix64(key, rows) >> np.uint64(12)) * 2.0**-52
+
+
+def _posterior(log_joint: np.ndarray, rule: RuleCall, rows: np.ndarray) -> _Posterior:
     """Responsibilities and the block's per-row numbers under `rule`."""
     n_components = len(log_joint)
     largest = log_joint.max(axis=0)
@@ -237,16 +268,24 @@ def _posterior(log_joint: np.ndarray, rule: int) -> _Posterior:
     scaled = np.exp(below)
     total = np.where(nowhere, 1.0, np.add.reduce(scaled, axis=0))
     logpdf = largest + np.log(total)
-    if rule == RULE_SOFT:
+    if rule.code in (RULE_SOFT, RULE_TEMPERED):
+        if rule.code == RULE_TEMPERED:
+            below = rule.beta * below
+            scaled = np.exp(below)
+            total = np.where(nowhere, 1.0, np.add.reduce(scaled, axis=0))
         responsibilities = np.where(nowhere, 1.0 / n_components, scaled / total)
         surprise = np.where(scaled > 0.0, scaled * below, 0.0)
         entropy = np.log(total) - np.add.reduce(surprise, axis=0) / total
         entropy[nowhere] = np.log(n_components)
-    else:
+        return _Posterior(responsibilities, logpdf, largest, entropy)
+    if rule.code == RULE_HARD:
         labels = log_joint.argmax(axis=0)
-        responsibilities = (np.arange(n_components)[:, None] == labels).astype(np.float64)
-        entropy = np.zeros_like(largest)
-    return _Posterior(responsibilities, logpdf, largest, entropy)
+    else:
+        cumulative = np.add.accumulate(np.where(nowhere, 1.0, scaled), axis=0)
+        threshold = _uniforms(rule, rows) * cumulative[-1]
+        labels = (cumulative <= threshold).sum(axis=0)
+    responsibilities = (np.arange(n_components)[:, None] == labels).astype(np.float64)
+    return _Posterior(responsibilities, logpdf, largest, np.zeros_like(largest))
 
 
 def _wanted(squared: np.ndarray, parameters: Parameters, want: int) -> np.ndarray:
@@ -258,7 +297,7 @@ def _wanted(squared: np.ndarray, parameters: Parameters, want: int) -> np.ndarra
         return log_joint
     if want == WANT_LABELS:
         return log_joint.argmax(axis=0)
-    posterior = _posterior(log_joint, RULE_SOFT)
+    posterior = _posterior(log_joint, SOFT, np.empty(0))
     return posterior.logpdf if want == WANT_LOGPDF else posterior.responsibilities
 
 
@@ -267,6 +306,12 @@ def _add_scalars(weight: np.ndarray, posterior: _Posterior, scalars: np.ndarray)
         # A row of weight 0 adds nothing, even where its density is -inf.
         scalars[i] += np.where(weight > 0.0, weight * value, 0.0).sum()
     scalars[3] += weight.sum()
+
+
+def _add_labels(numbers: np.ndarray, halves: np.ndarray) -> None:
+    """Adds uint64 `numbers` to a sum modulo 2^64 that is kept as its lower and upper half."""
+    total = int(halves[0]) + (int(halves[1]) << 32) + int(numbers.sum())
+    halves[:2] = total & 0xFFFFFFFF, total >> 32 & 0xFFFFFFFF
 
 
 def _add_moments(

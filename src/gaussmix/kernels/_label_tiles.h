@@ -1,0 +1,145 @@
+/* The rules that give a row to one component, and the numbers that they count by.
+ *
+ * joint[k * rows + row] as in _rule_tiles.h. A row's 64 random bits, and those that stand for its
+ * label, follow from its global number alone.
+ */
+#ifndef GAUSSMIX_LABEL_TILES_H
+#define GAUSSMIX_LABEL_TILES_H
+
+#include "_rule_tiles.h"
+
+/* SplitMix64 (Steele, Lea & Flood 2014, OOPSLA, 453-472; constants: Stafford's variant 13): output
+ * n, counted from 0, of the generator seeded with s is mix(s + (n + 1) * GOLDEN). */
+#define GOLDEN 0x9E3779B97F4A7C15u
+
+TILE bits v_mix(bits z) {
+    z = (z ^ (z >> 30)) * (uint64_t)0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * (uint64_t)0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t splitmix(uint64_t seed, uint64_t n) {
+    uint64_t z = seed + (n + 1) * GOLDEN;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+/* What is mixed, seed aside, for the outputs of numbers first, first + 1, ... */
+TILE bits v_steps(uint64_t first) {
+    static const uint64_t lanes[8] = {GOLDEN,     2 * GOLDEN, 3 * GOLDEN, 4 * GOLDEN,
+                                      5 * GOLDEN, 6 * GOLDEN, 7 * GOLDEN, 8 * GOLDEN};
+    bits steps;
+    memcpy(&steps, lanes, sizeof steps);
+    return steps + first * GOLDEN;
+}
+
+/* a == b ? x : 0, lane by lane. */
+TILE vec v_where_equal(vec a, vec b, vec x) {
+#if LANES == 1
+    return a == b ? x : 0.0;
+#elif defined(GAUSSMIX_AVX512)
+    return (vec)_mm512_maskz_mov_pd(
+        _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_EQ_OQ), (__m512d)x);
+#else
+    return (vec)((bits)(a == b) & (bits)x);
+#endif
+}
+
+/* What stands for (row, label) in the sum over all rows: the row's output of the generator that is
+ * seeded with the label, or 0 for a row of weight 0. */
+TILE bits label_bits(bits steps, vec label, vec weight) {
+    bits index = v_bits(label + v_set(0x1p52)) - v_bits(v_set(0x1p52)); /* label as an integer */
+#if LANES == 1
+    return weight > 0.0 ? v_mix(steps + index) : 0;
+#else
+    return (bits)(v_set(0.0) < weight) & v_mix(steps + index);
+#endif
+}
+
+/* Writes the weight at the label and 0 elsewhere. */
+TILE void give_to_label(double *column, ptrdiff_t n_components, ptrdiff_t n_rows, vec label,
+                        vec w) {
+    for (ptrdiff_t k = 0; k < n_components; k++)
+        v_store(column + k * n_rows, v_where_equal(v_set((double)k), label, w));
+}
+
+/* Adds a vector's likelihoods and weights. Of the former, w log s is left out where unweighted
+ * rows share one logarithm per tile, of the product of their s (each 1 to K). */
+TILE void add_likelihood(vec w, vec sum, vec peak, vec *product, int unit_weights,
+                         RuleSums *sums) {
+    sums->classification += peak;
+    sums->likelihood += peak;
+    sums->weight += w;
+    if (unit_weights) *product *= v_select_less(v_set(0.0), w, sum, v_set(1.0));
+    else sums->likelihood += w * v_log(sum);
+}
+
+/* Hard: joint becomes the weight at the most probable component (the lowest, of equal ones) and 0
+ * elsewhere; `first` is the global number of the tile's first row. */
+static void hard_tile(double *joint, ptrdiff_t n_components, const double *weight, uint64_t first,
+                      int unit_weights, RuleSums *sums) {
+    enum { ROWS = WIDE * LANES };
+    vec product = v_set(1.0);
+    for (int v = 0; v < WIDE; v++) {
+        double *column = joint + v * LANES;
+        vec w = v_load(weight + v * LANES);
+        vec best = v_max(v_load(column), v_set(LOWEST)), label = v_set(0.0), sum = v_set(0.0);
+        for (ptrdiff_t k = 1; k < n_components; k++) {
+            vec value = v_load(column + k * ROWS);
+            label = v_select_less(best, value, v_set((double)k), label);
+            best = v_max(value, best);
+        }
+        for (ptrdiff_t k = 0; k < n_components; k++)
+            sum += v_exp(v_max(v_load(column + k * ROWS), v_set(LOWEST)) - best);
+        add_likelihood(w, sum, weighted(w, restored(best)), &product, unit_weights, sums);
+        sums->labels += label_bits(v_steps(first + v * LANES), label, w);
+        give_to_label(column, n_components, ROWS, label, w);
+    }
+    if (unit_weights) sums->likelihood += v_log(product);
+}
+
+/* Stochastic: joint becomes the weight at a component drawn from the posterior probabilities, the
+ * first whose cumulative share exceeds the row's uniform number, and 0 elsewhere. */
+static void stochastic_tile(double *joint, ptrdiff_t n_components, const double *weight,
+                            uint64_t key, uint64_t first, int unit_weights, RuleSums *sums) {
+    enum { ROWS = WIDE * LANES };
+    vec product = v_set(1.0);
+    for (int v = 0; v < WIDE; v++) {
+        double *column = joint + v * LANES;
+        vec w = v_load(weight + v * LANES);
+        vec best = column_maximum(column, n_components, ROWS);
+        vec sum = v_set(0.0), label = v_set(0.0);
+        bits random = v_mix(v_steps(first + v * LANES) + key);
+        /* The upper 52 bits as the digits of a number in [1, 2). */
+        vec uniform = v_from_bits((random >> 12) | v_bits(v_set(1.0))) - v_set(1.0);
+        for (ptrdiff_t k = 0; k < n_components; k++) {
+            sum += v_exp(v_max(v_load(column + k * ROWS), v_set(LOWEST)) - best);
+            v_store(column + k * ROWS, sum);
+        }
+        /* At most (1 - 2^-52) sum, which rounds to less than sum: the last one with a share is
+         * found at the latest. */
+        vec threshold = uniform * sum;
+        for (ptrdiff_t k = 0; k < n_components - 1; k++)
+            label += v_select_less(threshold, v_load(column + k * ROWS), v_set(0.0), v_set(1.0));
+        add_likelihood(w, sum, weighted(w, restored(best)), &product, unit_weights, sums);
+        give_to_label(column, n_components, ROWS, label, w);
+    }
+    if (unit_weights) sums->likelihood += v_log(product);
+}
+
+/* Adds a block's to a sum modulo 2^64 whose halves are two doubles. */
+static void add_labels(const RuleSums *sums, double *halves) {
+    uint64_t lanes[LANES], sum = (uint64_t)halves[0] + ((uint64_t)halves[1] << 32);
+    memcpy(lanes, &sums->labels, sizeof lanes);
+    for (int lane = 0; lane < LANES; lane++) sum += lanes[lane];
+    halves[0] = (double)(sum & 0xFFFFFFFFu);
+    halves[1] = (double)(sum >> 32);
+}
+
+/* The whole of such a sum; its halves may have been added up since. */
+static uint64_t labels_of(const double *halves) {
+    return (uint64_t)halves[0] + ((uint64_t)halves[1] << 32);
+}
+
+#endif
