@@ -348,6 +348,7 @@ WEIGHTS = {
     "column": ([[1], [2], [3]], "shape (3, 1), but (3,)"),
     "all zero": ([0, 0, 0], "every sample_weight is zero"),
     "sum overflows": ([1e308, 1e308, 1], "sample_weight[0] = 1e+308"),
+    "sum underflows": ([0, 5e-324, 1e-320], "sample_weight[2] = 9.99989e-321"),
     "text": (["a", "b", "c"], "sample_weight[0] is text: 'a'"),
 }
 

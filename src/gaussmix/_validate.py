@@ -42,6 +42,7 @@ __all__ = [
 # Rounding of a row of responsibilities computed in float32 stays well below this.
 RESPONSIBILITY_SUM_TOLERANCE = 1e-6
 LARGEST_WEIGHT_SUM = 1e100
+SMALLEST_WEIGHT_SUM = 1e-290  # below it, products with responsibilities lose digits to underflow
 _CHUNK_VALUES = 1 << 16
 # Bits of ndarray.flags.num, NumPy's C interface: one look instead of three.
 _CONTIGUOUS, _OWNS_DATA, _ALIGNED = 0x1 | 0x2, 0x4, 0x100
@@ -259,7 +260,7 @@ def sample_weight(w: Any, n_rows: int, name: str = "sample_weight") -> np.ndarra
     ------
     InvalidInputError
         If the shape is wrong, a weight is negative, NaN or infinite, all are zero, or
-        their sum overflows.
+        products with their sum leave the range of float64.
     """
     if w is None:
         return None
@@ -284,6 +285,13 @@ def sample_weight(w: Any, n_rows: int, name: str = "sample_weight") -> np.ndarra
         raise InvalidInputError(
             f"{name} has the sum {total:.3g}, but products with it must stay within float64: at "
             f"most {LARGEST_WEIGHT_SUM:g}; the largest is {name}[{largest}] = "
+            f"{weights[largest]:g}. Divide the weights by it."
+        )
+    if total < SMALLEST_WEIGHT_SUM:
+        largest = int(np.argmax(weights))
+        raise InvalidInputError(
+            f"{name} has the sum {total:.3g}, but products with it must stay within float64: at "
+            f"least {SMALLEST_WEIGHT_SUM:g}; the largest is {name}[{largest}] = "
             f"{weights[largest]:g}. Divide the weights by it."
         )
     return weights
