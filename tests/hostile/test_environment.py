@@ -44,9 +44,9 @@ def test_l4_importing_adds_only_these_modules_to_those_of_numpy(run_python):
         import gaussmix
         print(*sorted(set(sys.modules) - before))
     """
-    own = "_build_info _convert _parameters _validate backends covariance covariance.base "
-    own += "covariance.dense covariance.diagonal criteria errors expectation kernels "
-    own += "kernels.contract mixture rules statistics threads"
+    own = "_build_info _convert _output _parameters _validate backends covariance "
+    own += "covariance.base covariance.dense covariance.diagonal criteria errors expectation "
+    own += "kernels kernels.contract mixture rules sources statistics threads"
     expected = {"gaussmix", "__future__", *(f"gaussmix.{name}" for name in own.split())}
     added = set(run_python(code, GAUSSMIX_BACKEND="reference").split())
     assert added == expected
