@@ -34,6 +34,7 @@ __all__ = [
     "InvalidTypeError",
     "Mixture",
     "ModelFileError",
+    "OnlineMixture",
     "PrecisionWarning",
     "SufficientStatistics",
     "config",
@@ -52,6 +53,7 @@ __all__ = [
 _LAZY = {
     "FitResult": ("em", "FitResult"),
     "GaussianMixture": ("estimator", "GaussianMixture"),
+    "OnlineMixture": ("online", "OnlineMixture"),
     "criteria": ("criteria", None),
     "datasets": ("datasets", None),
     "fit": ("fitting", "fit"),

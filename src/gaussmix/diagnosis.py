@@ -58,7 +58,7 @@ def summarise(X: Rows, sample_weight: np.ndarray | None, n_threads: int) -> Summ
         low, high = extremes(X, sample_weight)
         constant &= low == high
     constant |= variance <= 0.0
-    scale = np.sqrt(np.where(constant, _stand_in(variance[~constant], mean), variance))
+    scale = np.sqrt(np.where(constant, stand_in(variance[~constant], mean), variance))
     return Summary(n_rows, around_row.weight, mean, variance, scale, constant)
 
 
@@ -278,7 +278,7 @@ def _moments(expectation: Expectation, centre: np.ndarray) -> SufficientStatisti
     return expectation(Parameters(FACTOR_DIAG, np.zeros(1), shape, np.zeros_like(shape), centre))
 
 
-def _stand_in(variances: np.ndarray, mean: np.ndarray) -> float:
+def stand_in(variances: np.ndarray, mean: np.ndarray) -> float:
     """A variance to measure constant columns by: that of the others, else of their values.
 
     The mean over the other columns moves and scales as the data do.

@@ -69,12 +69,27 @@ class Expectation:
         if isinstance(X, Source):
             self.call_iterations = 0  # the compiled loop reads an array
 
+    def share(self, short_slots: int) -> None:
+        """Cut up to `short_slots` slots of rows into blocks, so that threads can share a batch.
+
+        Other bits, but still those of any number of threads.
+        """
+        plan = self._plan
+        if len(self.X) <= short_slots * plan.slot_rows:
+            self._plan = plan._replace(slot_rows=plan.block)
+            n_slots = -(-len(self.X) // plan.block)
+            self._n_used = max(1, min(plan.n_accumulators, n_slots))
+
     def __call__(self, parameters: Parameters, rule: Rule = SOFT) -> SufficientStatistics:
         """Statistics of all rows under `parameters`, around their means; O(N K D^2).
 
         Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
         """
-        n_rows = len(self.X)
+        total = self.sums(parameters, rule)
+        return from_accumulator(total, parameters.means, self.layout, len(self.X))
+
+    def sums(self, parameters: Parameters, rule: Rule = SOFT) -> np.ndarray:
+        """What a call returns as one combined accumulator; see ``kernels.contract.offsets``."""
         layout = contract.LAYOUTS[self.layout]
         backend = backends.active()
         for begin, rows in sources.pieces(self.X, self._unit, self._call_rows):
@@ -97,7 +112,7 @@ class Expectation:
         total = np.empty(self._accumulators.shape[1])
         used = self._accumulators[: self._n_used]
         backend.combine(used, parameters.means, layout, total, self.n_threads)
-        return from_accumulator(total, parameters.means, self.layout, n_rows)
+        return total
 
     def iterate(
         self,

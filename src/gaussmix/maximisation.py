@@ -11,7 +11,7 @@ from .covariance import CovarianceFamily, Floor
 from .kernels import contract
 from .kernels.contract import Parameters, StepPlan
 from .mixture import Mixture
-from .statistics import SufficientStatistics, from_accumulator
+from .statistics import SufficientStatistics, from_accumulator, write_sums
 
 
 class Step(NamedTuple):
@@ -44,6 +44,19 @@ class Maximiser:
         # What overflows is found by `finite`, in the sums of the next pass at the latest.
         with np.errstate(over="ignore", invalid="ignore"):
             return self.by_formula(statistics, mixture)
+
+    def from_sums(self, sums: np.ndarray, mixture: Mixture) -> Mixture | None:
+        """The next mixture from a combined accumulator; None unless the compiled step does it."""
+        plan = self.plan(mixture)
+        if plan is None:
+            return None
+        state = flat_state(mixture, None, plan)
+        parts = contract.state_parts(plan.n_components, plan.n_features, plan.code)
+        state[parts.sums :] = sums
+        then = np.empty_like(state)
+        if not backends.active().maximise(state, plan, then):
+            return None
+        return mixture_of(then, mixture.family, plan)
 
     def plan(self, mixture: Mixture) -> StepPlan | None:
         """What the compiled step has to know; None if backend or family have no compiled step."""
@@ -91,25 +104,8 @@ def flat_state(
     state[parts.factors : parts.centre] = parameters.factors.ravel()
     state[parts.centre : parts.sums] = parameters.centre
     if statistics is not None:
-        _write_sums(statistics, state[parts.sums :], contract.STEP_LAYOUTS[plan.code])
+        write_sums(statistics, state[parts.sums :], contract.STEP_LAYOUTS[plan.code])
     return state
-
-
-def _write_sums(statistics: SufficientStatistics, sums: np.ndarray, layout: int) -> None:
-    """Fill a combined accumulator; its pairs, if it has such, were folded long since."""
-    part = contract.offsets(*statistics.shift.shape, layout)
-    sums[: part.first] = statistics.mass
-    sums[part.first : part.second] = statistics.first.ravel()
-    sums[part.second : part.pairs] = statistics.second.ravel()
-    sums[part.pairs : part.scalars] = 0.0
-    sums[part.scalars :] = (
-        statistics.log_likelihood,
-        statistics.classification,
-        statistics.entropy,
-        statistics.weight,
-        statistics.label_sum & 0xFFFFFFFF,
-        statistics.label_sum >> 32,
-    )
 
 
 def mixture_of(state: np.ndarray, family: CovarianceFamily, plan: StepPlan) -> Mixture:

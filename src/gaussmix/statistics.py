@@ -122,7 +122,7 @@ class SufficientStatistics:
     def _with(self, **changes) -> SufficientStatistics:
         """A copy with some values changed."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        return SufficientStatistics(**(values | changes))
+        return unchecked(**(values | changes))
 
     @property
     def n_components(self) -> int:
@@ -147,12 +147,12 @@ class SufficientStatistics:
                 f"statistics of layouts {self.layout!r} and {other.layout!r} do not add up; "
                 "gather both with mixtures of one covariance type."
             )
-        if not np.array_equal(self.shift, other.shift):
+        if self.shift is not other.shift and not np.array_equal(self.shift, other.shift):
             raise InvalidInputError(
                 "statistics around different shifts do not add up; gather both with the same "
                 "mixture, or move one with `other.recentred(statistics.shift)`."
             )
-        return SufficientStatistics(
+        return unchecked(
             self.shift,
             self.mass + other.mass,
             self.first + other.first,
@@ -180,7 +180,7 @@ class SufficientStatistics:
         With e = old - new: first' = first + mass e and
         second' = second + first e^T + e first^T + mass e e^T.
         """
-        shift = _validate.array("shift", shift, self.shift.shape)
+        shift = _validate.array("shift", shift, self.shift.shape).copy()
         e = self.shift - shift
         mass, first = self.mass[:, None], self.first
         if self.layout in ("spherical", "diag"):
@@ -210,24 +210,72 @@ def from_accumulator(
     n_components, n_features = shift.shape
     part = contract.offsets(n_components, n_features, contract.LAYOUTS[layout])
     second = total[part.second : part.pairs].reshape(second_shape(n_components, n_features, layout))
-    arrays = {
-        "shift": shift,
-        "mass": total[: part.first],
-        "first": total[part.first : part.second].reshape(shift.shape),
-        "second": second,
-    }
-    # Past the checks of the constructor, which every iteration of a small fit would pay for;
-    # sums that overflowed are the M-step's to report.
-    statistics = object.__new__(SufficientStatistics)
-    for name, array in arrays.items():
-        array.setflags(write=False)
-        object.__setattr__(statistics, name, array)
     *sums, low, high = total[part.scalars : part.size].tolist()
     # NaN in an accumulator that something has spoilt is left for the checks of the other sums.
     known = isfinite(low) and isfinite(high)
     label_sum = (int(low) + (int(high) << 32)) & _ALL_BITS if known else 0
-    scalars = (*sums, n_rows, label_sum)
+    return unchecked(
+        shift,
+        total[: part.first],
+        total[part.first : part.second].reshape(shift.shape),
+        second,
+        layout,
+        *sums,
+        n_rows,
+        label_sum,
+    )
+
+
+def to_accumulator(statistics: SufficientStatistics) -> np.ndarray:
+    """The combined accumulator (S,) of which `from_accumulator` makes the statistics again."""
+    layout = contract.LAYOUTS[statistics.layout]
+    total = np.empty(contract.offsets(*statistics.shift.shape, layout).size)
+    write_sums(statistics, total, layout)
+    return total
+
+
+def write_sums(statistics: SufficientStatistics, sums: np.ndarray, layout: int) -> None:
+    """Fill a combined accumulator; its pairs, if it has such, were folded long since."""
+    part = contract.offsets(*statistics.shift.shape, layout)
+    sums[: part.first] = statistics.mass
+    sums[part.first : part.second] = statistics.first.ravel()
+    sums[part.second : part.pairs] = statistics.second.ravel()
+    sums[part.pairs : part.scalars] = 0.0
+    sums[part.scalars :] = (
+        statistics.log_likelihood,
+        statistics.classification,
+        statistics.entropy,
+        statistics.weight,
+        statistics.label_sum & 0xFFFFFFFF,
+        statistics.label_sum >> 32,
+    )
+
+
+def unchecked(
+    shift: np.ndarray,
+    mass: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    layout: str,
+    log_likelihood: float = 0.0,
+    classification: float = 0.0,
+    entropy: float = 0.0,
+    weight: float = 0.0,
+    n_rows: int = 0,
+    label_sum: int = 0,
+) -> SufficientStatistics:
+    """Statistics of arrays that are known to fit together; they become read-only, not copied.
+
+    Past the checks of the constructor, which every iteration of a small fit would pay for; sums
+    that overflowed are the M-step's to report.
+    """
+    statistics = object.__new__(SufficientStatistics)
+    put = object.__setattr__
+    for name, array in zip(_ARRAYS, (shift, mass, first, second), strict=True):
+        array.setflags(write=False)
+        put(statistics, name, array)
+    put(statistics, "layout", layout)
+    scalars = (log_likelihood, classification, entropy, weight, n_rows, label_sum)
     for name, value in zip(_SCALARS, scalars, strict=True):
-        object.__setattr__(statistics, name, value)
-    object.__setattr__(statistics, "layout", layout)
+        put(statistics, name, value)
     return statistics
