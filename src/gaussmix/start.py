@@ -167,13 +167,15 @@ class StartMaker:
     def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Rows of positive weight and their weights; a random part of them if there are many."""
         limit = max(KMEANS_ROWS, 100 * self.n_components)
-        weight = np.ones(len(self.X)) if self.sample_weight is None else self.sample_weight
-        rows = np.flatnonzero(weight)
-        if len(rows) > limit:
-            rows = np.sort(rng.choice(rows, size=limit, replace=False))
-        if len(rows) == len(self.X) and isinstance(self.X, np.ndarray):
-            return self.X, weight
-        return take(self.X, rows), weight[rows]
+        X, weight = self.X, self.sample_weight
+        used = None if weight is None else np.flatnonzero(weight)
+        n_used = len(X) if used is None else len(used)
+        if n_used == len(X) and n_used <= limit and isinstance(X, np.ndarray):
+            return X, np.ones(n_used) if weight is None else weight
+        rows = _spread(n_used, limit, rng) if n_used > limit else np.arange(n_used)
+        if used is not None:
+            rows = used[rows]
+        return take(X, rows), np.ones(len(rows)) if weight is None else weight[rows]
 
     def _seed(
         self,
@@ -191,7 +193,7 @@ class StartMaker:
         n_trials = 2 + int(np.log(self.n_components))
         centres = np.empty((self.n_components, X.shape[1]))
         centres[0] = X[_pick(weight, rng.random(1))[0]]
-        closest = self._squared_distances(X, factors, centres[:1])[:, 0]
+        closest = self._squared_distances(X, factors, centres[:1])[0]
         for k in range(1, self.n_components):
             potential = weight * closest
             if not potential.sum() > 0.0:
@@ -200,25 +202,26 @@ class StartMaker:
                 break
             trials = _pick(potential, rng.random(n_trials))
             distances = self._squared_distances(X, factors, X[trials])
-            np.minimum(distances, closest[:, None], out=distances)
-            best = int(np.argmin(weight @ distances))
+            np.minimum(distances, closest, out=distances)
+            # Not `@`: BLAS would wake threads that then spin for some 30 ms on the kernels' cores.
+            best = int(np.einsum("tn,n->t", distances, weight).argmin())
             centres[k] = X[trials[best]]
-            closest = distances[:, best].copy()
+            closest = distances[best]
         return centres
 
     def _squared_distances(
         self, X: np.ndarray, factors: tuple[int, np.ndarray], centres: np.ndarray
     ) -> np.ndarray:
-        """(n, len(centres)) squared distances in the metric of one component's factors."""
+        """(len(centres), n) squared distances in the metric of one component's factors."""
         kind, factor = factors
         n_centres = len(centres)
         centres = np.ascontiguousarray(centres, dtype=float)
         if kind != FACTOR_SHARED:
             factor = np.repeat(factor, n_centres, axis=0)
         parameters = Parameters(kind, np.zeros(n_centres), centres, factor, self.summary.mean)
-        out = np.empty((len(X), n_centres))
-        evaluate(X, parameters, WANT_MAHALANOBIS, out, self.n_threads)
-        return np.square(out, out=out)
+        distances = np.empty((len(X), n_centres))
+        evaluate(X, parameters, WANT_MAHALANOBIS, distances, self.n_threads)
+        return np.square(distances.T, order="C")
 
     def _kmeans(self, X: np.ndarray, weight: np.ndarray, centres: np.ndarray) -> Mixture:
         """k-means from `centres`: hard EM that only moves the means."""
@@ -268,11 +271,23 @@ class StartMaker:
         return SufficientStatistics(shift, mass, first, second, layout)
 
 
+def _spread(n_rows: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` of the numbers 0..n_rows-1, increasing; each is as likely as any other.
+
+    One from each of `count` runs of (nearly) equal length, which begin at random: O(count), where
+    drawing without replacement takes an array of all numbers.
+    """
+    edges = np.arange(count + 1) * n_rows // count
+    rows = edges[:-1] + rng.integers(np.diff(edges))
+    return np.sort((rows + rng.integers(n_rows)) % n_rows)
+
+
 def _pick(weight: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """Indices drawn in proportion to `weight`, one for each of `uniforms` in [0, 1)."""
-    cumulative = np.cumsum(weight)
-    found = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
-    return np.minimum(found, np.flatnonzero(weight)[-1])
+    cumulative = weight.cumsum()
+    total = cumulative[-1]
+    found = cumulative.searchsorted(uniforms * total, side="right")
+    return np.minimum(found, cumulative.searchsorted(total))  # a product may round up to `total`
 
 
 def _draw(weight: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
