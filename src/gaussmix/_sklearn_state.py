@@ -19,6 +19,7 @@ from .covariance import family
 from .em import FitResult
 from .errors import InvalidInputError
 from .mixture import Mixture
+from .online import OnlineMixture
 
 # Estimators in the middle of a fit. Outside the objects, so that copies and pickles of them do
 # not take it along; with the process id, so that a forked child is not locked by what its
@@ -56,6 +57,17 @@ class Fitted:
     mixture: Mixture
     feature_names: np.ndarray | None = None
     result: FitResult | None = None  # None where the user assigned the parameters
+    online: OnlineMixture | None = None  # that `partial_fit` goes on with
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self.mixture.n_features
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a mixture."""
+        return True
 
     def check_fits(self, n_components: int, covariance_type: str, n_features: int) -> None:
         """Raise InvalidInputError if a fit of this form cannot start from the mixture."""
@@ -85,6 +97,29 @@ class Fitted:
         return float(result.log_likelihood[-2])
 
 
+class Streamed(Fitted):
+    """What `partial_fit` leaves behind: its mixture is made when it is asked for."""
+
+    def __init__(self, online: OnlineMixture, feature_names: np.ndarray | None) -> None:
+        object.__setattr__(self, "online", online)
+        object.__setattr__(self, "feature_names", feature_names)
+
+    @property
+    def mixture(self) -> Mixture:
+        """That of the stream so far."""
+        return self.online.mixture
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self.online.n_features
+
+    @property
+    def ready(self) -> bool:
+        """Whether as many rows as components have been seen."""
+        return self.online.ready
+
+
 class _Parameter:
     """A parameter of the fitted mixture: read-only array when read, checked when assigned."""
 
@@ -97,7 +132,7 @@ class _Parameter:
     def __get__(self, estimator, owner=None):
         if estimator is None:
             return self
-        fitted = vars(estimator).get("_fitted")
+        fitted = estimator._usable()
         if fitted is None:
             pieces = vars(estimator).get("_assigned", {})
             if self.name in pieces:
@@ -118,8 +153,14 @@ class _Parameter:
 
 def _missing(estimator: FittedState, name: str) -> AttributeError:
     kind = type(estimator).__name__
-    if vars(estimator).get("_fitted") is None:
+    fitted = estimator._usable()
+    if fitted is None:
         return AttributeError(f"{kind!r} object has no attribute {name!r}: it is not fitted yet")
+    if fitted.online is not None:
+        return AttributeError(
+            f"{kind!r} object has no attribute {name!r}: partial_fit has no iterations over rows "
+            "that are gone. Call score for a log-likelihood."
+        )
     return AttributeError(
         f"{kind!r} object has no attribute {name!r}: its parameters were assigned, not fitted"
     )
@@ -140,12 +181,17 @@ class FittedState:
 
     def _adopt(self, fitted: Fitted) -> None:
         """Become `fitted`, all in one go."""
-        public = {"n_features_in_": fitted.mixture.n_features}
+        public = {"n_features_in_": fitted.n_features}
         if fitted.feature_names is not None:
             public["feature_names_in_"] = fitted.feature_names
         vars(self).update(_fitted=fitted, **public)
         for name in {"_assigned", "feature_names_in_"} - set(public):
             vars(self).pop(name, None)
+
+    def _usable(self) -> Fitted | None:
+        """The fitted state, if there is one that has a mixture."""
+        fitted = vars(self).get("_fitted")
+        return fitted if fitted is not None and fitted.ready else None
 
     @property
     def mixture_(self) -> Mixture:
@@ -188,23 +234,31 @@ class FittedState:
         return (fitted.result.log_likelihood[1:] / fitted.result.statistics.weight).tolist()
 
     @property
+    def n_samples_seen_(self) -> int:
+        """Rows of the last fit and of all calls of `partial_fit` since."""
+        fitted = vars(self).get("_fitted")
+        if fitted is not None and fitted.online is not None:
+            return fitted.online.n_rows_seen
+        return self._of_fit("n_samples_seen_", needs_result=True).result.statistics.n_rows
+
+    @property
     def n_components_effective_(self) -> int:
         """Components with a weight above 0."""
         weights = self._of_fit("n_components_effective_").mixture.weights
         return int(np.count_nonzero(weights > 0.0))
 
     def _of_fit(self, name: str, needs_result: bool = False) -> Fitted:
-        fitted = vars(self).get("_fitted")
+        fitted = self._usable()
         if fitted is None or (needs_result and fitted.result is None):
             raise _missing(self, name)
         return fitted
 
     def __sklearn_is_fitted__(self) -> bool:
-        return vars(self).get("_fitted") is not None
+        return self._usable() is not None
 
     def _assign(self, name: str, value) -> None:
         """Check an assigned parameter and, once there are enough of them, make the mixture."""
-        fitted = vars(self).get("_fitted")
+        fitted = self._usable()
         if fitted is None:
             kind, shape = family(self.covariance_type).name, (None, None)
             pieces, names = dict(vars(self).get("_assigned", {})), None

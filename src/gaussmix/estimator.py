@@ -26,11 +26,12 @@ except ImportError as error:
 
 from . import _sklearn_parameters as parameters
 from . import _validate
-from ._sklearn_state import Fitted, FittedState, only_fit_of
+from ._sklearn_state import Fitted, FittedState, Streamed, only_fit_of
 from ._verbose import Printer
 from .errors import DegenerateFitError, InvalidInputError, warn
 from .fitting import not_converged, run
 from .mixture import Mixture
+from .online import OnlineMixture
 from .search import FitOptions
 from .start import KINDS
 
@@ -109,6 +110,8 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         The same after each of the `n_iter_` iterations.
     n_components_effective_ : int
         Components with a weight above 0.
+    n_samples_seen_ : int
+        Rows of the last fit and of all calls of `partial_fit` since.
     mixture_ : gaussmix.Mixture
         The fitted mixture, an immutable value.
     fit_result_ : gaussmix.FitResult
@@ -202,6 +205,71 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             self._adopt(fitted)
         return labels
 
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on with a batch of a stream; returns the estimator itself.
+
+        Every row is looked at once: `gaussmix.OnlineMixture` with its defaults, which tells more.
+        After `fit` it goes on from the fitted mixture, whose rows count as seen; another `fit`
+        begins anew. Until there are rows enough for a start, the mixture is the fit to those so
+        far, made when it is asked for; with fewer rows than components there is none.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self : GaussianMixture
+
+        Raises
+        ------
+        InvalidInputError
+            If a parameter or the batch cannot be used; the estimator is unchanged then.
+        DegenerateFitError
+            If no valid mixture follows; the estimator is unchanged then.
+        RuntimeError
+            If another thread is fitting this object.
+        """
+        with only_fit_of(self):
+            self._adopt(self._streamed(X, sample_weight))
+        return self
+
+    def _streamed(self, X, sample_weight) -> Streamed:
+        """What a batch leaves behind; the estimator itself is not touched."""
+        self._check_parameters()
+        fitted = vars(self).get("_fitted")
+        if fitted is None:
+            rows, names = self._training_rows(X)
+        else:
+            rows, names = self._known_rows(X, fitted, min_rows=1), fitted.feature_names
+        online = self._stream(fitted, rows.shape[1])
+        return Streamed(online.update(rows, sample_weight), names)
+
+    def _stream(self, fitted: Fitted | None, n_features: int) -> OnlineMixture:
+        """A stream that may be changed: a copy of the one at hand, or a new one."""
+        options = self._options()
+        if fitted is None:
+            given = parameters.Given.of(self, n_features)
+            adapt = None if given.complete or given.empty else given.put_into
+            start = given.mixture() if given.complete else self.init_params
+            return OnlineMixture._of(options, start, self._generator(), adapt)
+        if fitted.online is not None:
+            at_hand = (fitted.online.n_components, fitted.online.covariance_type)
+        else:
+            at_hand = (fitted.mixture.n_components, fitted.mixture.covariance_type)
+        if at_hand != (self.n_components, self.covariance_type):
+            raise InvalidInputError(
+                f"partial_fit goes on with {at_hand[0]} components and covariance_type="
+                f"{at_hand[1]!r}, but n_components={self.n_components} and covariance_type="
+                f"{self.covariance_type!r} are set now. Call fit to begin anew."
+            )
+        if fitted.online is not None:
+            return copy.copy(fitted.online)
+        start = fitted.mixture if fitted.result is None else fitted.result
+        return OnlineMixture._of(options, start, self._generator(), None)
+
     def _fit(self, X, sample_weight) -> tuple[Fitted, np.ndarray]:
         """What a fit to `X` leaves behind, and the rows; the estimator itself is not touched."""
         self._check_parameters()
@@ -278,7 +346,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
     def _start(self, rows, weights) -> dict[str, Any]:
         """What `run` starts from, as its keyword arguments."""
         fitted = vars(self).get("_fitted")
-        if self.warm_start and fitted is not None:
+        if self.warm_start and fitted is not None and fitted.ready:
             fitted.check_fits(self.n_components, self.covariance_type, rows.shape[1])
             total = len(rows) if weights is None else weights.sum()
             previous = fitted.previous_log_likelihood(total)
@@ -311,7 +379,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
 
     def _scored(self, X) -> tuple[Mixture, Any]:
         """The mixture and the rows to score, both of one moment."""
-        fitted = vars(self).get("_fitted")
+        fitted = self._usable()
         if fitted is None:
             check_is_fitted(self)
         # scikit-learn's checks take a hundred microseconds; a plain array needs none of them.
@@ -322,11 +390,15 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             and fitted.feature_names is None
         ):
             return fitted.mixture, X
-        rows = _validate.data(X, min_rows=0)
-        if rows.shape[1] != fitted.mixture.n_features:
+        return fitted.mixture, self._known_rows(X, fitted, min_rows=0)
+
+    def _known_rows(self, X, fitted: Fitted, min_rows: int) -> np.ndarray:
+        """The rows of `X`, whose columns must be those that `fitted` has seen."""
+        rows = _validate.data(X, min_rows=min_rows)
+        if rows.shape[1] != fitted.n_features:
             raise InvalidInputError(
                 f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{fitted.mixture.n_features} features as input. Pass the columns it was fitted "
+                f"{fitted.n_features} features as input. Pass the columns it was fitted "
                 "with."
             )
         if fitted.feature_names is not None or not isinstance(X, (np.ndarray, list, tuple)):
@@ -336,7 +408,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
                 validate_data(before, X, reset=False, skip_check_array=True)
             except ValueError as error:
                 raise InvalidInputError(str(error)) from error
-        return fitted.mixture, rows
+        return rows
 
     def predict(self, X):
         """(N,) index of the most probable component of each row; ties to the lowest."""

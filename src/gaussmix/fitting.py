@@ -178,7 +178,7 @@ def run(
     `adapt` changes every initial mixture before it is used.
     """
     began = time.perf_counter()
-    options = _checked(options)
+    options = checked(options)
     if callback is not None and not callable(callback):
         raise InvalidInputError(
             f"callback is {_validate.shown(callback)}; pass a function or None."
@@ -223,7 +223,7 @@ def run(
     )
 
 
-def _checked(options: FitOptions) -> FitOptions:
+def checked(options: FitOptions) -> FitOptions:
     return FitOptions(
         _validate.integer("n_components", options.n_components, 1),
         family(options.covariance_type).name,

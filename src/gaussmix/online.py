@@ -12,7 +12,7 @@ from .covariance import family
 from .diagnosis import components_named
 from .em import FitResult, Repair
 from .errors import DegenerateComponentWarning, DegenerateFitError, InvalidInputError, warn
-from .fitting import run
+from .fitting import checked, run
 from .mixture import Mixture
 from .recursion import Recursion
 from .search import FitOptions
@@ -90,7 +90,7 @@ class OnlineMixture:
     ----------
     mixture : Mixture
     n_rows_seen, n_updates : int
-    started : bool
+    ready, started : bool
     repairs : list of Repair
     statistics : SufficientStatistics or None
 
@@ -198,6 +198,30 @@ class OnlineMixture:
 
     # -- what there is to know
 
+    @classmethod
+    def _of(cls, options: FitOptions, start: Any, seed: Any, adapt: Any) -> OnlineMixture:
+        """One whose start is a fit with these options, changed by `adapt`; for the estimator."""
+        online = cls(
+            options.n_components,
+            covariance_type=options.covariance_type,
+            start=start,
+            n_starts=options.n_starts,
+            reg_covar=options.reg_covar,
+            seed=seed,
+            n_threads=options.n_threads,
+        )
+        online._options = checked(options)
+        online._adapt = adapt
+        return online
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a mixture: as many rows as components have been seen."""
+        moment = self._moment
+        if moment.recursion is not None:
+            return True
+        return sum(_n_positive(*part) for part in moment.buffer) >= self._options.n_components
+
     @property
     def mixture(self) -> Mixture:
         """The mixture at hand: of the recursion, or before its start the fit to all rows so far.
@@ -207,8 +231,8 @@ class OnlineMixture:
         moment = self._moment
         if moment.recursion is not None:
             return moment.recursion.result
-        n_rows = sum(_n_positive(*part) for part in moment.buffer)
-        if n_rows < self._options.n_components:
+        if not self.ready:
+            n_rows = sum(_n_positive(*part) for part in moment.buffer)
             raise InvalidInputError(
                 f"{n_rows} rows have been seen, and {self._options.n_components} components need "
                 "at least as many. Call update with more rows first."
@@ -221,6 +245,11 @@ class OnlineMixture:
     def n_components(self) -> int:
         """K."""
         return self._options.n_components
+
+    @property
+    def covariance_type(self) -> str:
+        """ "full", "tied", "diag" or "spherical"."""
+        return self._options.covariance_type
 
     @property
     def n_features(self) -> int | None:
