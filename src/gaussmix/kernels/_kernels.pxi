@@ -69,14 +69,17 @@ cdef extern from "_moments_tiles.h" nogil:
 cdef extern from "_pooled_tiles.h" nogil:
     void pool_deltas(const double *x, Py_ssize_t n_tiles, Py_ssize_t n_features,
                      const double *weight, const int32_t *labels, const double *means,
-                     double *delta, Py_ssize_t run)
-    void pool_vectors(const double *x, Py_ssize_t n_features, const double *weight,
-                      const Place *places, Py_ssize_t n_places, const double *mean, double *pool,
-                      Py_ssize_t run, double *first)
-    void pool_pairs(const double *weight, const Place *places, Py_ssize_t n_places,
-                    const int32_t *labels, int32_t k, Py_ssize_t n_components, double *pairs)
-    void pool_halves(const double *weight, const double *delta, Py_ssize_t run,
-                     Py_ssize_t n_rows, Py_ssize_t n_features, double *pool)
+                     Py_ssize_t padded, double *delta, Py_ssize_t run, int guarded)
+    Py_ssize_t active_components(const double *weight, Py_ssize_t n_components, int32_t *active)
+    void pool_halves(const double *x, Py_ssize_t n_features, const double *shares,
+                     const int32_t *active, Py_ssize_t n_active, const double *means,
+                     const double *weight, const double *delta, double *half, Py_ssize_t run,
+                     int guarded)
+    void pool_pairs(const double *shares, Py_ssize_t n_components, const int32_t *labels,
+                    double *pairs)
+    void first_vectors(const double *x, Py_ssize_t n_features, const double *weight,
+                       const Place *places, Py_ssize_t n_places, const double *mean,
+                       double *first, int guarded)
     void multiply_twins(const double *delta, const double *half, Py_ssize_t run,
                         Py_ssize_t n_rows, Py_ssize_t n_features, double *second)
 

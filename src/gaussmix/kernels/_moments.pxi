@@ -14,7 +14,8 @@ cdef struct MomentScratch:
     Py_ssize_t run
     Place *places  # block / LANES
     double *delta  # pooled only: D runs
-    double *pool  # pooled only: D runs
+    double *half  # pooled only: D runs
+    int32_t *active  # pooled only: K
     int32_t *labels  # pooled only: block
 
 
@@ -33,7 +34,7 @@ cdef void moments_block(const Model *model, int layout, const double *tiles, Py_
     if model.n_features <= FEW:
         few_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
     elif layout == LAYOUT_POOLED:
-        pooled_moments(model, tiles, n_tiles, weight, joint, scratch, sums)
+        pooled_moments(model, tiles, n_tiles, weight, joint, huge, scratch, sums)
     else:
         many_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
 
@@ -164,8 +165,8 @@ cdef void add_product(const double *scaled, Py_ssize_t panel, Py_ssize_t n,
 
 
 cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_tiles,
-                         const double *weight, const double *joint, MomentScratch *scratch,
-                         Sums *sums) noexcept nogil:
+                         const double *weight, const double *joint, int huge,
+                         MomentScratch *scratch, Sums *sums) noexcept nogil:
     """One second moment for all components, at D^2 + K D per row and without cancellation.
 
     With j a row's most probable component, delta = x - mean_j and s = sum_k r_k (x - mean_k):
@@ -174,26 +175,28 @@ cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_t
     only: `pairs`, folded in when the accumulators are combined.
     """
     cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
-    cdef Py_ssize_t tile_rows = LANES * WIDE, n_rows = n_tiles * tile_rows, run = scratch.run
-    cdef Py_ssize_t step = n_components * tile_rows, k, i, n, n_used
+    cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows, run = scratch.run
+    cdef Py_ssize_t tile, row, k, n, n_used
     cdef const double *shares
-    for i in range(n_tiles):
-        label_tile(joint + i * step, n_components, WIDE, scratch.weights)
-        for k in range(tile_rows):
-            scratch.labels[i * tile_rows + k] = <int32_t>scratch.weights[k]
-    pool_deltas(tiles, n_tiles, n_features, weight, scratch.labels, model.means, scratch.delta,
-                run)
-    memset(scratch.pool, 0, n_features * run * sizeof(double))
+    for tile in range(n_tiles):
+        label_tile(joint + tile * step, n_components, WIDE, scratch.weights)
+        for row in range(tile_rows):
+            scratch.labels[tile * tile_rows + row] = <int32_t>scratch.weights[row]
+    pool_deltas(tiles, n_tiles, n_features, weight, scratch.labels, model.padded_means,
+                model.padded, scratch.delta, run, huge)
+    for tile in range(n_tiles):
+        shares, row = joint + tile * step, tile * tile_rows
+        n = active_components(shares, n_components, scratch.active)
+        pool_halves(tiles + row * n_features, n_features, shares, scratch.active, n, model.means,
+                    weight + row, scratch.delta + row, scratch.half + row, run, huge)
+        if n > 1:
+            pool_pairs(shares, n_components, scratch.labels + row, sums.pairs)
     for k in range(n_components):
+        sums.pairs[k * n_components + k] = 0.0
         shares = joint + k * tile_rows
         n_used = used_vectors(shares, step, n_features, n_tiles, scratch.places, &n)
-        if n == 0:
-            continue
-        sums.mass[k] += sum_used(shares, scratch.places, n_used)
-        pool_vectors(tiles, n_features, shares, scratch.places, n_used,
-                     model.means + k * n_features, scratch.pool, run,
-                     sums.first + k * n_features)
-        pool_pairs(shares, scratch.places, n_used, scratch.labels, <int32_t>k, n_components,
-                   sums.pairs + k)
-    pool_halves(weight, scratch.delta, run, n_rows, n_features, scratch.pool)
-    multiply_twins(scratch.delta, scratch.pool, run, n_rows, n_features, sums.second)
+        if n > 0:
+            sums.mass[k] += sum_used(shares, scratch.places, n_used)
+            first_vectors(tiles, n_features, shares, scratch.places, n_used,
+                          model.means + k * n_features, sums.first + k * n_features, huge)
+    multiply_twins(scratch.delta, scratch.half, run, n_tiles * tile_rows, n_features, sums.second)

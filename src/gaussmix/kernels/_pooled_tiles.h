@@ -9,79 +9,159 @@
 
 #include "_moments_tiles.h"
 
-/* delta of the rows of a block; 0 where the weight is 0, as x - mean may be infinite there. */
+#define POOL_FEATURES (GAUSSMIX_REGISTERS >= 32 ? 4 : 2)
+
+/* delta of the rows of a block, whose labels' means are turned while they are in registers
+ * (`padded` doubles from mean to mean). Where x - mean may be infinite (`guarded`), 0 in rows
+ * without weight. */
+TILE void pool_deltas_any(const double *x, ptrdiff_t n_tiles, ptrdiff_t n_features,
+                          const double *weight, const int32_t *labels, const double *means,
+                          ptrdiff_t padded, double *delta, ptrdiff_t run, const int guarded) {
+    for (ptrdiff_t row = 0; row < n_tiles * WIDE * LANES; row += LANES) {
+        const double *at = x + row / (WIDE * LANES) * n_features * WIDE * LANES + row % (WIDE * LANES);
+        const vec w = v_load(weight + row);
+        for (ptrdiff_t d = 0; d < n_features; d += LANES) {
+            vec square[LANES];
+            UNROLL for (int i = 0; i < LANES; i++)
+                square[i] = v_load_anywhere(means + labels[row + i] * padded + d);
+            v_transpose(square);
+            UNROLL for (int j = 0; j < LANES; j++)
+                if (d + j < n_features) {
+                    vec t = v_load(at + (d + j) * WIDE * LANES) - square[j];
+                    if (guarded) t = v_select_less(v_set(0.0), w, t, v_set(0.0));
+                    v_store(delta + (d + j) * run + row, t);
+                }
+        }
+    }
+}
 static void pool_deltas(const double *x, ptrdiff_t n_tiles, ptrdiff_t n_features,
                         const double *weight, const int32_t *labels, const double *means,
-                        double *delta, ptrdiff_t run) {
-    for (ptrdiff_t d = 0; d < n_features; d++) {
-        double *to = delta + d * run;
-        for (ptrdiff_t row = 0; row < n_tiles * WIDE * LANES; row++)
-            to[row] = means[labels[row] * n_features + d];
-        for (ptrdiff_t tile = 0; tile < n_tiles; tile++)
+                        ptrdiff_t padded, double *delta, ptrdiff_t run, int guarded) {
+    if (guarded)
+        pool_deltas_any(x, n_tiles, n_features, weight, labels, means, padded, delta, run, 1);
+    else
+        pool_deltas_any(x, n_tiles, n_features, weight, labels, means, padded, delta, run, 0);
+}
+
+/* The components with a share in a tile; returns how many. */
+static ptrdiff_t active_components(const double *weight, ptrdiff_t n_components, int32_t *active) {
+    ptrdiff_t n = 0;
+    for (ptrdiff_t k = 0; k < n_components; k++) {
+        vec any = v_set(0.0); /* weights are not negative */
+        UNROLL for (int v = 0; v < WIDE; v++) any += v_load(weight + (k * WIDE + v) * LANES);
+        active[n] = (int32_t)k;
+        n += v_nonzero(any) != 0;
+    }
+    return n;
+}
+
+/* half = sum_k w_k (x - mean_k) - w delta / 2 of a tile, the features [d, d + n), in registers over
+ * all active components; `first` of the tile's rows in the runs. */
+TILE void pool_half(const double *x, ptrdiff_t n_features, const double *shares,
+                    const int32_t *active, ptrdiff_t n_active, const double *means,
+                    const double *weight, ptrdiff_t d, const double *delta, double *half,
+                    ptrdiff_t run, const int n, const int guarded) {
+    vec sum[4][WIDE];
+    x += d * WIDE * LANES;
+    UNROLL for (int j = 0; j < n; j++)
+        UNROLL for (int v = 0; v < WIDE; v++) sum[j][v] = v_set(0.0);
+    for (ptrdiff_t i = 0; i < n_active; i++) {
+        const double *mean = means + active[i] * n_features + d;
+        const double *w = shares + active[i] * WIDE * LANES;
+        UNROLL for (int j = 0; j < n; j++) {
+            vec m = v_set(mean[j]);
             UNROLL for (int v = 0; v < WIDE; v++) {
-                ptrdiff_t row = (tile * WIDE + v) * LANES;
-                vec t = v_load(x + ((tile * n_features + d) * WIDE + v) * LANES)
-                        - v_load(to + row);
-                v_store(to + row,
-                        v_select_less(v_set(0.0), v_load(weight + row), t, v_set(0.0)));
+                vec t = v_load(x + (j * WIDE + v) * LANES) - m, share = v_load(w + v * LANES);
+                if (guarded) t = v_select_less(v_set(0.0), share, t, v_set(0.0));
+                sum[j][v] += share * t;
             }
+        }
+    }
+    UNROLL for (int j = 0; j < n; j++)
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            ptrdiff_t at = (d + j) * run + v * LANES;
+            vec w = v_load(weight + v * LANES) * v_set(0.5);
+            v_store(half + at, sum[j][v] - w * v_load(delta + at));
+        }
+}
+TILE void pool_halves_any(const double *x, ptrdiff_t n_features, const double *shares,
+                          const int32_t *active, ptrdiff_t n_active, const double *means,
+                          const double *weight, const double *delta, double *half, ptrdiff_t run,
+                          const int guarded) {
+    ptrdiff_t d = 0;
+    for (; d + POOL_FEATURES <= n_features; d += POOL_FEATURES)
+        pool_half(x, n_features, shares, active, n_active, means, weight, d, delta, half, run,
+                  POOL_FEATURES, guarded);
+    for (; d < n_features; d++)
+        pool_half(x, n_features, shares, active, n_active, means, weight, d, delta, half, run, 1,
+                  guarded);
+}
+static void pool_halves(const double *x, ptrdiff_t n_features, const double *shares,
+                        const int32_t *active, ptrdiff_t n_active, const double *means,
+                        const double *weight, const double *delta, double *half, ptrdiff_t run,
+                        int guarded) {
+    if (guarded)
+        pool_halves_any(x, n_features, shares, active, n_active, means, weight, delta, half, run, 1);
+    else
+        pool_halves_any(x, n_features, shares, active, n_active, means, weight, delta, half, run, 0);
+}
+
+/* pairs[label][k] += w_k of a tile's rows: squares of the weights are turned, so that a row's weights
+ * are added as vectors. What lands at k = label is of no use: the means do not differ there. */
+static void pool_pairs(const double *shares, ptrdiff_t n_components, const int32_t *labels,
+                       double *pairs) {
+    for (int row = 0; row < WIDE * LANES; row += LANES) {
+        ptrdiff_t k = 0;
+        for (; k + LANES <= n_components; k += LANES) {
+            vec square[LANES], any = v_set(0.0);
+            UNROLL for (int i = 0; i < LANES; i++) {
+                square[i] = v_load(shares + (k + i) * WIDE * LANES + row);
+                any += square[i];
+            }
+            if (!v_nonzero(any)) continue;
+            v_transpose(square);
+            UNROLL for (int i = 0; i < LANES; i++) {
+                double *to = pairs + labels[row + i] * n_components + k;
+                v_store_anywhere(to, v_load_anywhere(to) + square[i]);
+            }
+        }
+        for (; k < n_components; k++)
+            for (int i = 0; i < LANES; i++)
+                pairs[labels[row + i] * n_components + k] += shares[k * WIDE * LANES + row + i];
     }
 }
 
-/* A component's w (x - mean): added to `pool`, feature after feature, and to first. */
-TILE void pool_features(const double *x, const double *weight, const Place *places,
-                        ptrdiff_t n_places, const double *mean, ptrdiff_t d, double *pool,
-                        ptrdiff_t run, double *first, const int n) {
-    vec sum[4];
-    double sums[4] = {0.0, 0.0, 0.0, 0.0};
-    UNROLL for (int j = 0; j < 4; j++) sum[j] = v_set(0.0);
+/* A component's sum of w (x - mean) in its used vectors: the features [d, d + n). */
+TILE void first_features(const double *x, const double *weight, const Place *places,
+                         ptrdiff_t n_places, const double *mean, ptrdiff_t d, double *first,
+                         const int n, const int guarded) {
+    vec sum[8];
+    double sums[8];
+    UNROLL for (int j = 0; j < 8; j++) sum[j] = v_set(0.0), sums[j] = 0.0;
     for (ptrdiff_t i = 0; i < n_places; i++) {
         vec w = v_load(weight + places[i].weight);
         const double *row = x + places[i].x + d * WIDE * LANES;
-        double *to = pool + d * run + places[i].row;
         UNROLL for (int j = 0; j < n; j++) {
             vec t = v_load(row + j * WIDE * LANES) - v_set(mean[d + j]);
-            vec wt = w * v_select_less(v_set(0.0), w, t, v_set(0.0));
-            v_store(to + j * run, v_load(to + j * run) + wt);
-            sum[j] += wt;
+            if (guarded) t = v_select_less(v_set(0.0), w, t, v_set(0.0));
+            sum[j] += w * t;
         }
     }
     v_add_sums(sum, sums);
-    for (int j = 0; j < n; j++) first[d + j] += sums[j];
+    if (n > 4) v_add_sums(sum + 4, sums + 4);
+    UNROLL for (int j = 0; j < n; j++) first[d + j] += sums[j];
 }
-static void pool_vectors(const double *x, ptrdiff_t n_features, const double *weight,
-                         const Place *places, ptrdiff_t n_places, const double *mean,
-                         double *pool, ptrdiff_t run, double *first) {
+#define FIRST_FEATURES(N, GUARDED) \
+    for (; d + N <= n_features; d += N) \
+        first_features(x, weight, places, n_places, mean, d, first, N, GUARDED);
+static void first_vectors(const double *x, ptrdiff_t n_features, const double *weight,
+                          const Place *places, ptrdiff_t n_places, const double *mean,
+                          double *first, int guarded) {
     ptrdiff_t d = 0;
-    for (; d + 4 <= n_features; d += 4)
-        pool_features(x, weight, places, n_places, mean, d, pool, run, first, 4);
-    for (; d < n_features; d++)
-        pool_features(x, weight, places, n_places, mean, d, pool, run, first, 1);
-}
-
-/* A component's weights in the rows of other labels j: pairs[j] += w. */
-static void pool_pairs(const double *weight, const Place *places, ptrdiff_t n_places,
-                       const int32_t *labels, int32_t k, ptrdiff_t n_components, double *pairs) {
-    for (ptrdiff_t i = 0; i < n_places; i++) {
-        const double *w = weight + places[i].weight;
-        const int32_t *label = labels + places[i].row;
-        for (unsigned set = v_nonzero(v_load(w)); set; set &= set - 1) {
-            int lane = v_lowest(set);
-            /* Where the label is k the means do not differ: no branch, but nothing to add. */
-            pairs[label[lane] * n_components] += label[lane] == k ? 0.0 : w[lane];
-        }
-    }
-}
-
-/* pool becomes half: less w delta / 2. */
-static void pool_halves(const double *weight, const double *delta, ptrdiff_t run,
-                        ptrdiff_t n_rows, ptrdiff_t n_features, double *pool) {
-    for (ptrdiff_t d = 0; d < n_features; d++)
-        for (ptrdiff_t row = 0; row < n_rows; row += LANES) {
-            double *to = pool + d * run + row;
-            vec w = v_load(weight + row) * v_set(0.5);
-            v_store(to, v_load(to) - w * v_load(delta + d * run + row));
-        }
+    if (guarded) FIRST_FEATURES(1, 1);
+    FIRST_FEATURES(8, 0);
+    FIRST_FEATURES(4, 0);
+    FIRST_FEATURES(1, 0);
 }
 
 TILE void twin_tile(const double *delta, const double *half, ptrdiff_t run, ptrdiff_t n_rows,

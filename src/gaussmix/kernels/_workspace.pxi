@@ -74,7 +74,8 @@ cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulat
     moments.run = block + LANES
     if problem.layout == LAYOUT_POOLED:
         moments.delta = carve(carver, n_features * moments.run)
-        moments.pool = carve(carver, n_features * moments.run)
+        moments.half = carve(carver, n_features * moments.run)
+        moments.active = <int32_t *>carve(carver, problem.model.n_components)
         moments.labels = <int32_t *>carve(carver, block)
         return
     moments.rows = carve(carver, block * padded)
