@@ -213,6 +213,19 @@ def test_tsv_outputs_have_tabs(run, model):
     assert run("score", "m.npz", "s.tsv")[0] == 0
 
 
+def test_predict_with_a_gate_writes_the_nearest_component_or_minus_one(run, model):
+    X = datasets.load("faithful").X
+    for options, arguments in (
+        ([], {}),
+        (["--calibrated"], {"calibrated": True}),
+    ):
+        code = run("predict", "m.npz", "faithful", "--gate", 1.5, *options, "--out", "p.npy")[0]
+        assert code == 0
+        expected = model.nearest(X, 1.5, **arguments)
+        assert (expected < 0).any() and (expected >= 0).any()
+        np.testing.assert_array_equal(np.load("p.npy").ravel(), expected)
+
+
 def test_score_prints_what_the_library_computes(run, model, csv):
     code, out, _ = run("score", "m.npz", csv)
     X = datasets.load("faithful").X
@@ -245,6 +258,19 @@ def test_info_shows_the_parameters(run, model):
         assert text in out
 
 
+def test_info_with_data_counts_the_outliers(run, model, csv):
+    X = datasets.load("faithful").X
+    for options, gate in (([], 2.5), (["--gate", 1.5], 1.5)):
+        code, out, _ = run("info", "m.npz", "--data", csv, *options)
+        outside = int((model.nearest(X, gate) < 0).sum())
+        assert code == 0
+        assert f"outliers: {outside} of 272 rows ({100 * outside / 272:.1f} %)" in out
+        assert f"{gate:g} or more standard deviations from every component" in out
+    # Of a single Gaussian in two dimensions, r^2 / 2 is exponential.
+    assert "4.4 %" in run("info", "m.npz", "--data", csv)[1]
+    assert "1.2 %" in run("info", "m.npz", "--data", csv, "--calibrated")[1]
+
+
 def test_version_and_config(run):
     assert run("--version")[:2] == (0, f"gaussmix {gaussmix.__version__}\n")
     code, out, _ = run("config")
@@ -275,6 +301,11 @@ def test_version_and_config(run):
         (["predict", "m.npz", "f.csv", "--out", "f.csv"], "is the file that is read"),
         (["predict", "m.npz", "f.csv", "--out", "no/p.csv"], "no/p.csv: No such file"),
         (["predict", "m.npz", "f.csv", "--out", "p.xlsx"], "--out: p.xlsx does not end in one"),
+        (["predict", "m.npz", "f.csv", "--gate", "2", "--proba"], "Give one of them"),
+        (["predict", "m.npz", "f.csv", "--calibrated"], "Give --gate 2.5"),
+        (["predict", "m.npz", "f.csv", "--gate", "0"], "not a finite number above 0"),
+        (["info", "m.npz", "--gate", "2"], "--gate is about data. Give --data DATA"),
+        (["info", "m.npz", "--data", "faithfull"], "no embedded data set of that name"),
         (["sample", "m.npz", "--out", "s.parquet"], "one of .csv, .tsv, .txt, .npy"),
         (["sample", "m.npz", "--out", "s"], "one of .csv, .tsv, .txt, .npy"),
     ],

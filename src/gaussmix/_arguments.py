@@ -30,6 +30,14 @@ def make_parser(version: str) -> argparse.ArgumentParser:
     predict = _add(commands, "predict", "component of each row, or its probabilities")
     _add_model_and_data(predict)
     predict.add_argument("--proba", action="store_true", help="probabilities, not labels")
+    predict.add_argument(
+        "--gate",
+        type=_positive,
+        metavar="G",
+        help="nearest component, or -1 where it is G standard deviations off or more, e.g. 2.5; "
+        "default: the most probable component",
+    )
+    _add_calibrated(predict)
     _add_table_output(predict)
 
     score = _add(commands, "score", "log-likelihood, BIC, AIC and ICL of data")
@@ -46,8 +54,20 @@ def make_parser(version: str) -> argparse.ArgumentParser:
     sample.add_argument("--labels", action="store_true", help="also the component of each row")
     _add_table_output(sample)
 
-    info = _add(commands, "info", "what a model file holds")
+    info = _add(commands, "info", "what a model file holds, and how many rows lie outside of it")
     _add_model(info)
+    info.add_argument(
+        "--data", metavar="DATA", help="rows to count the outliers of: a file or a data set"
+    )
+    _add_columns(info)
+    info.add_argument(
+        "--gate",
+        type=_positive,
+        metavar="G",
+        help="outliers are G standard deviations off every component, or more (default: 2.5)",
+    )
+    _add_calibrated(info)
+    _add_threads(info)
 
     _add(commands, "config", "what was built and which backend is live")
     return parser
@@ -134,10 +154,22 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help=f"file ({', '.join(tables.SUFFIXES)}) or data set ({', '.join(datasets.names())})",
     )
+    _add_columns(parser)
+
+
+def _add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", metavar="A,B", type=_names, help="columns by name, or by number from 1"
     )
     parser.add_argument("--key", help="which array of an .npz file")
+
+
+def _add_calibrated(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="a gate that rejects in all dimensions what G rejects in one",
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -214,13 +246,25 @@ def _integer(low: int) -> Callable[[str], int]:
 
 
 def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number of at least 0")
     return value
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number above 0")
+    return value
+
+
+def _number(text: str) -> float:
+    """The number, NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _table_name(text: str) -> str:

@@ -11,12 +11,14 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 import gaussmix
 
 from . import _arguments, _fit_command, _report, criteria, datasets, persistence, tables
+from .chi_square import radius, rejected_share
 from .errors import GaussmixError, InvalidInputError
 
 _ROWS_AT_ONCE = 1 << 16
@@ -107,6 +109,11 @@ def _table(arguments: argparse.Namespace, names: Sequence[str] | None = None) ->
 
 def _model_and_table(arguments: argparse.Namespace) -> tuple[gaussmix.Mixture, tables.Table]:
     model = persistence.load_with_names(arguments.model)
+    return model.mixture, _table_for(model, arguments)
+
+
+def _table_for(model: persistence.SavedModel, arguments: argparse.Namespace) -> tables.Table:
+    """The rows that the arguments name, with the columns of the model."""
     table = _table(arguments, model.feature_names)
     found, expected = table.X.shape[1], model.mixture.n_features
     if found != expected:
@@ -115,7 +122,7 @@ def _model_and_table(arguments: argparse.Namespace) -> tuple[gaussmix.Mixture, t
             f"({', '.join(_report.names_or_default(model.feature_names, expected)[:8])}). "
             "Choose them with --columns."
         )
-    return model.mixture, table
+    return table
 
 
 def _fit(arguments: argparse.Namespace) -> None:
@@ -124,8 +131,14 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
+    if arguments.proba and arguments.gate is not None:
+        raise InvalidInputError("--gate is for labels, not for --proba. Give one of them.")
+    if arguments.calibrated and arguments.gate is None:
+        raise InvalidInputError("--calibrated needs a gate to calibrate. Give --gate 2.5.")
     mixture, table = _model_and_table(arguments)
     of_rows = mixture.predict_proba if arguments.proba else mixture.predict
+    if arguments.gate is not None:
+        of_rows = partial(mixture.nearest, gate=arguments.gate, calibrated=arguments.calibrated)
     header = [f"component_{k}" for k in range(mixture.n_components)]
     _write_rows(
         arguments.out,
@@ -175,7 +188,11 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    mixture, names = persistence.load_with_names(arguments.model)
+    _check_info(arguments)
+    model = persistence.load_with_names(arguments.model)
+    mixture, names = model
+    # Read before anything is printed: data that do not fit are an error and nothing else.
+    table = None if arguments.data is None else _table_for(model, arguments)
     print(
         f"{_report.printable(arguments.model)}: {mixture.n_components} components, "
         f"{mixture.n_features} features, {mixture.covariance_type} covariances, "
@@ -183,6 +200,32 @@ def _info(arguments: argparse.Namespace) -> None:
     )
     for line in _report.mixture_lines(mixture, names, every_feature=True):
         print(line)
+    if table is not None:
+        print(f"\n{_outliers(mixture, table, arguments)}")
+
+
+def _check_info(arguments: argparse.Namespace) -> None:
+    if arguments.data is None:
+        for option in ("columns", "key", "gate", "calibrated"):
+            if getattr(arguments, option):
+                raise InvalidInputError(f"--{option} is about data. Give --data DATA as well.")
+
+
+def _outliers(mixture: gaussmix.Mixture, table: tables.Table, arguments: argparse.Namespace) -> str:
+    """How many rows lie outside the gate of every component, in one line."""
+    gate = 2.5 if arguments.gate is None else arguments.gate
+    if arguments.calibrated:
+        gate = radius(gate, mixture.n_features)
+    labels = mixture.nearest(table.X, gate, n_threads=arguments.threads)
+    n_rows, n_outside = len(labels), int((labels < 0).sum())
+    own = 100 * rejected_share(gate, mixture.n_features)
+    return (
+        f"outliers: {n_outside} of {n_rows} rows ({100 * n_outside / max(n_rows, 1):.1f} %) lie "
+        f"{gate:.4g} or more standard deviations from every component\n"
+        f"(of a single Gaussian's own points in {mixture.n_features} "
+        f"dimension{'s' if mixture.n_features > 1 else ''}: "
+        f"{own:{'.1f' if own >= 0.1 else '.2g'}} %)"
+    )
 
 
 def _config(arguments: argparse.Namespace) -> None:

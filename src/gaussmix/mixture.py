@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import _validate, criteria, threads
+from ._derived import Derived
 from .covariance import CovarianceFamily, family
 from .covariance.base import log_coefficients
 from .errors import InvalidInputError
@@ -16,7 +17,7 @@ from .statistics import SufficientStatistics
 WEIGHT_SUM_TOLERANCE = 1e-8  # weights within it of summing to 1 are divided by their sum
 
 
-class Mixture:
+class Mixture(Derived):
     """K Gaussians with weights: a density over D features. Immutable; arrays are read-only.
 
     Parameters
