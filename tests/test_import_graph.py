@@ -19,7 +19,7 @@ TIERS = [
     ["statistics", "rules", "criteria", "sources"],
     ["covariance"],
     ["expectation", "chi_square"],
-    ["gate"],
+    ["gate", "conditional"],
     ["_derived", "mixture"],
     ["maximisation"],
     ["em"],

@@ -69,3 +69,85 @@ class Derived:
         from .gate import nearest
 
         return nearest(self, X, gate, metric, calibrated, n_threads, out)
+
+    def marginal(self, features):
+        """The mixture of some features alone.
+
+        Parameters
+        ----------
+        features : int or sequence of int
+            Columns, from 0 to D - 1, each once; the new mixture has them in this order.
+
+        Returns
+        -------
+        Mixture
+            Of the same covariance type, with the same weights. O(K M^3) for M features.
+        """
+        from .conditional import marginal
+
+        return marginal(self, features)
+
+    def condition(self, features, values):
+        """The mixture of the other features, given the values of some.
+
+        Parameters
+        ----------
+        features : int or sequence of int
+            The given columns F, each once, and not all of them.
+        values : array_like (F,), or (N, F) for many
+            Their values, in the order of `features`.
+
+        Returns
+        -------
+        Mixture or ConditionalMixtures
+            Over the M = D - F other features in their old order, of the same covariance type. For
+            (N, F) values a sequence of N mixtures, with the arrays ``weights`` (N, K), ``means``
+            (N, K, M) and the ``covariances`` that all of them share.
+
+        Raises
+        ------
+        InvalidInputError
+            If features or values do not fit, or the given features determine each other.
+
+        Notes
+        -----
+        Weights are the posteriors given the values; a component's mean moves along its regression
+        line, and its covariance is the Schur complement, taken from a Cholesky factor. Bishop
+        (2006), Pattern Recognition and Machine Learning, 2.3.1. O(K D^3 + N K (F^2 + F M)).
+        """
+        from .conditional import condition
+
+        return condition(self, features, values)
+
+    def regress(
+        self, X_given, features, with_covariance: bool = True, n_threads: int | None = None
+    ):
+        """Mean and covariance of the other features given some: Gaussian mixture regression.
+
+        Parameters
+        ----------
+        X_given : array_like (N, F); (N,) if F = 1
+            Values of the given features, in the order of `features`.
+        features : int or sequence of int
+            The columns of the mixture that X_given holds, each once, and not all of them.
+        with_covariance : bool
+            False leaves the (N, M, M) covariances out.
+        n_threads : int, optional
+
+        Returns
+        -------
+        Regression
+            A named tuple: ``mean`` (N, M) of the M = D - F other features in their old order, and
+            ``covariance`` (N, M, M), or None. Each row's numbers are the same to the bit whatever
+            the batch.
+
+        Notes
+        -----
+        The moments of `condition`'s mixtures: the means weighted by the posteriors, and by the law
+        of total covariance the spread within components and between them. Ghahramani & Jordan
+        (1994), Supervised learning from incomplete data via an EM approach, NIPS 6.
+        O(K D^3 + N K (F^2 + F M + M^2)); holds a few MB beside what it returns.
+        """
+        from .conditional import regress
+
+        return regress(self, X_given, features, with_covariance, n_threads)

@@ -61,6 +61,34 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     return number
 
 
+def features(name: str, value: Any, n_features: int) -> list[int]:
+    """`value`, one feature or several, as a list of different integers from 0 to D - 1.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is empty, or one is not such an integer or comes twice.
+    """
+    try:
+        given = list(value)
+    except TypeError:  # a single one
+        return [integer(name, value, 0, n_features - 1)]
+    if not given:
+        raise InvalidInputError(
+            f"{name} is empty; pass at least one integer from 0 to {n_features - 1}."
+        )
+    seen: dict[int, int] = {}
+    for position, item in enumerate(given):
+        feature = integer(f"{name}[{position}]", item, 0, n_features - 1)
+        if feature in seen:
+            raise InvalidInputError(
+                f"{name}[{position}] is {feature}, as {name}[{seen[feature]}] is; pass each "
+                "feature once."
+            )
+        seen[feature] = position
+    return list(seen)
+
+
 def real(
     name: str,
     value: Any,

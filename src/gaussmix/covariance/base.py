@@ -100,6 +100,20 @@ class CovarianceFamily(ABC):
     def dense(self, covariances: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
         """The covariances as matrices (K, D, D)."""
 
+    @abstractmethod
+    def marginal(self, covariances: np.ndarray, features: list[int]) -> np.ndarray:
+        """The covariances of some features alone, in the order given."""
+
+    @abstractmethod
+    def condition(
+        self, covariances: np.ndarray, given: list[int], rest: list[int]
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        """Slopes (K or 1, M, F) of `rest` (M) on `given` (F), and the covariances around the lines.
+
+        The mean of the rest is ``mean[rest] + slopes (x - mean[given])``. None if all slopes are 0.
+        Raises InvalidInputError if a covariance is too close to singular.
+        """
+
     def m_step(
         self,
         statistics: SufficientStatistics,

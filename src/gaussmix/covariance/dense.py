@@ -45,6 +45,12 @@ class Full(CovarianceFamily):
     def dense(self, covariances, n_components, n_features):
         return covariances
 
+    def marginal(self, covariances, features):
+        return covariances[:, features][:, :, features]
+
+    def condition(self, covariances, given, rest):
+        return schur_complement(covariances, given, rest, shared=False)
+
 
 class Tied(CovarianceFamily):
     """One matrix (D, D) for all components; mclust's EEE."""
@@ -82,6 +88,13 @@ class Tied(CovarianceFamily):
 
     def dense(self, covariances, n_components, n_features):
         return np.broadcast_to(covariances, (n_components, n_features, n_features))
+
+    def marginal(self, covariances, features):
+        return covariances[features][:, features]
+
+    def condition(self, covariances, given, rest):
+        slopes, schur = schur_complement(covariances[None], given, rest, shared=True)
+        return slopes, schur[0]
 
 
 def check_symmetric(covariances: np.ndarray, shared: bool) -> None:
@@ -147,6 +160,39 @@ def clip_eigenvalues(covariances: np.ndarray, floor: Floor) -> tuple[np.ndarray,
             clipped[component] = 0.5 * (raised + raised.T) * scale
             floored[component] = True
     return clipped, floored
+
+
+def schur_complement(
+    covariances: np.ndarray, given: list[int], rest: list[int], shared: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes S_rg S_gg^-1 (K, M, F) and S_rr - S_rg S_gg^-1 S_gr (K, M, M); O(K D^3).
+
+    From the Cholesky factor L of the matrix with the given features first: the slopes are
+    L_rg L_gg^-1, and the complement is L_rr L_rr^T. Nothing is subtracted or squared, so that it
+    stays positive definite and the features' units do not matter.
+    """
+    order = [*given, *rest]
+    n_given = len(given)
+    slopes = np.empty((len(covariances), len(rest), n_given))
+    complements = np.empty((len(covariances), len(rest), len(rest)))
+    for component, matrix in enumerate(covariances):
+        try:
+            lower = np.linalg.cholesky(matrix[np.ix_(order, order)])
+        except np.linalg.LinAlgError:
+            which = "the covariance" if shared else f"the covariance of component {component}"
+            raise InvalidInputError(
+                f"{which} is too close to singular to take its features in the order {order[:8]}"
+                f"{'...' if len(order) > 8 else ''}. Leave out features that follow from others."
+            ) from None
+        # Of an upper triangle the general solver does the back substitution alone.
+        slopes[component] = np.linalg.solve(
+            lower[:n_given, :n_given].T, lower[n_given:, :n_given].T
+        ).T
+        remaining = lower[n_given:, n_given:]
+        complements[component] = np.tril(remaining @ remaining.T)
+    # Mirrored: a product of BLAS need not be symmetric to the bit.
+    complements += np.tril(complements, -1).swapaxes(1, 2)
+    return slopes, complements
 
 
 def has_factor(matrix: np.ndarray) -> bool:

@@ -52,6 +52,12 @@ class Diagonal(CovarianceFamily):
     def dense(self, covariances, n_components, n_features):
         return covariances[:, :, None] * np.eye(n_features)
 
+    def marginal(self, covariances, features):
+        return covariances[:, features]
+
+    def condition(self, covariances, given, rest):
+        return None, covariances[:, rest]
+
 
 class Spherical(CovarianceFamily):
     """Balls: one variance per component, (K,); mclust's VII."""
@@ -97,3 +103,9 @@ class Spherical(CovarianceFamily):
 
     def dense(self, covariances, n_components, n_features):
         return covariances[:, None, None] * np.eye(n_features)
+
+    def marginal(self, covariances, features):
+        return covariances.copy()
+
+    def condition(self, covariances, given, rest):
+        return None, covariances.copy()
