@@ -19,7 +19,7 @@ TIERS = [
     ["statistics", "rules", "criteria", "sources"],
     ["covariance"],
     ["expectation", "chi_square"],
-    ["gate", "conditional"],
+    ["gate", "conditional", "univariate"],
     ["_derived", "mixture"],
     ["maximisation"],
     ["em"],

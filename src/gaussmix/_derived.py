@@ -151,3 +151,53 @@ class Derived:
         from .conditional import regress
 
         return regress(self, X_given, features, with_covariance, n_threads)
+
+    def cdf(self, x, upper: bool = False):
+        """The share of the distribution up to x, for a mixture of one feature.
+
+        Parameters
+        ----------
+        x : float or array_like (N,) or (N, 1)
+            In data units; infinities are allowed.
+        upper : bool
+            The share above x instead, whose small values would be lost in 1 - cdf.
+
+        Returns
+        -------
+        float or ndarray (N,)
+            P(X <= x), to a few units in the last place also in the tail. O(N K).
+
+        Raises
+        ------
+        InvalidInputError
+            If the mixture has several features, or x does not fit or is NaN.
+        """
+        from .univariate import cdf
+
+        return cdf(self, x, upper)
+
+    def quantile(self, p, upper: bool = False):
+        """Where `cdf` reaches p, for a mixture of one feature.
+
+        Parameters
+        ----------
+        p : float or array_like (N,) or (N, 1)
+            Probabilities; 0 and 1 give infinities.
+        upper : bool
+            Where the share above is p, for probabilities near 1.
+
+        Returns
+        -------
+        float or ndarray (N,)
+            In data units, to near machine precision in the tails and between components as well:
+            the tails on either side of x are compared, not sums close to 1. About ten evaluations
+            of `cdf`, by Newton's method within a bracket.
+
+        Raises
+        ------
+        InvalidInputError
+            If the mixture has several features, or p lies outside 0..1.
+        """
+        from .univariate import quantile
+
+        return quantile(self, p, upper)
