@@ -19,7 +19,7 @@ TIERS = [
     ["statistics", "rules", "criteria", "sources"],
     ["covariance"],
     ["expectation", "chi_square"],
-    ["gate", "conditional", "univariate"],
+    ["gate", "conditional", "information", "univariate"],
     ["_derived", "mixture"],
     ["maximisation"],
     ["em"],

@@ -152,6 +152,55 @@ class Derived:
 
         return regress(self, X_given, features, with_covariance, n_threads)
 
+    def entropy(self, n: int = 100_000, seed=None, n_threads: int | None = None):
+        """Differential entropy in nats, estimated from `n` points of the mixture.
+
+        Parameters
+        ----------
+        n : int, >= 2
+            Points to draw; the standard error falls with its square root.
+        seed : int or numpy.random.Generator, optional
+        n_threads : int, optional
+
+        Returns
+        -------
+        Estimate
+            A named tuple: ``value`` and ``standard_error``, both in nats.
+
+        Notes
+        -----
+        The entropy of a point and its component together is known; what is estimated is how
+        uncertain the component is given the point, at most log K. So the error vanishes where
+        components are far apart, and for one component the value is exact. Cover & Thomas (2006),
+        Elements of Information Theory, 2.2. O(n K D^2).
+        """
+        from .information import entropy
+
+        return entropy(self, n, seed, n_threads)
+
+    def kl(self, other, n: int = 100_000, seed=None, n_threads: int | None = None):
+        """Kullback-Leibler divergence of `other` from this mixture, estimated from `n` points.
+
+        Parameters
+        ----------
+        other : Mixture
+            Of the same features, in any covariance type and number of components.
+        n : int, >= 2
+            Points to draw from this mixture.
+        seed : int or numpy.random.Generator, optional
+        n_threads : int, optional
+
+        Returns
+        -------
+        Estimate
+            A named tuple: ``value``, the mean over this mixture's points of its log density minus
+            that of `other`, and its ``standard_error``, both in nats. The divergence is at least 0;
+            an estimate may lie below by its error. Infinite where a log density overflows.
+        """
+        from .information import kl
+
+        return kl(self, other, n, seed, n_threads)
+
     def cdf(self, x, upper: bool = False):
         """The share of the distribution up to x, for a mixture of one feature.
 
