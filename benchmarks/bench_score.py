@@ -1,5 +1,7 @@
 """Scoring through the public methods, validation included."""
 
+import numpy as np
+
 from . import _data
 
 
@@ -10,7 +12,7 @@ class Score:
     """
 
     params = (
-        ["logpdf", "predict_proba", "predict", "score"],
+        ["logpdf", "predict_proba", "predict", "score", "nearest"],
         [1, 64, _data.rows(1_000_000)],
         _data.COVARIANCE_TYPES,
     )
@@ -23,6 +25,40 @@ class Score:
 
     def time_call(self, method, n_rows, covariance_type):
         self.call(self.X)
+
+
+class Regression:
+    """What does regression of half of the features on the others cost?"""
+
+    params = (["mean", "mean and covariance"], ["d2k8", "d32k16"], _data.COVARIANCE_TYPES)
+    param_names = ("wanted", "shape", "covariance_type")
+
+    def setup(self, wanted, shape, covariance_type):
+        case = _data.make(
+            _data.SHAPES[shape]._replace(n_samples=_data.rows(100_000)), covariance_type
+        )
+        self.features = range(case.truth.n_features // 2)
+        self.X_given = case.X[:, : len(self.features)].copy()
+        self.mixture = case.truth
+        self.with_covariance = wanted != "mean"
+
+    def time_regress(self, wanted, shape, covariance_type):
+        self.mixture.regress(self.X_given, self.features, self.with_covariance)
+
+
+class Quantile:
+    """What do quantiles and values of the distribution function cost?"""
+
+    params = (["cdf", "quantile"], [1, 3, 30])
+    param_names = ("method", "n_components")
+
+    def setup(self, method, n_components):
+        shape = _data.Shape(_data.rows(100_000), 1, n_components)
+        self.call = getattr(_data.make(shape, "spherical").truth, method)
+        self.p = np.random.default_rng(0).random(shape.n_samples)
+
+    def time_call(self, method, n_components):
+        self.call(self.p)
 
 
 class Sample:
