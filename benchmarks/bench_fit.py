@@ -65,6 +65,47 @@ class Default:
     track_mean_log_likelihood.unit = "nats per row"
 
 
+class Convergence:
+    """What does a fit to a fine tolerance take from a given start, and where does it end?
+
+    The number of iterations is tracked as well: a time that falls with it says nothing of the
+    kernels.
+    """
+
+    params = (["d2k8", "d8k16", "d16k32"], _data.COVARIANCE_TYPES)
+    param_names = ("shape", "covariance_type")
+    timeout = 300
+
+    def setup(self, shape, covariance_type):
+        warnings.simplefilter("ignore", GaussmixWarning)
+        size = _data.SHAPES[shape]
+        self.case = _data.make(
+            size._replace(n_samples=min(size.n_samples, 50_000)), covariance_type
+        )
+
+    def fit(self):
+        start = self.case.start
+        return gm.fit(
+            self.case.X,
+            start.n_components,
+            covariance_type=start.covariance_type,
+            start=start,
+            tol=1e-6,
+            max_iter=500,
+        )
+
+    def time_fit(self, shape, covariance_type):
+        self.fit()
+
+    def track_iterations(self, shape, covariance_type):
+        return self.fit().n_iter
+
+    def track_mean_log_likelihood(self, shape, covariance_type):
+        return self.fit().log_likelihood[-1] / len(self.case.X)
+
+    track_mean_log_likelihood.unit = "nats per row"
+
+
 class SmallData:
     """What does everything around the kernels cost? Old Faithful: N = 272, D = 2, K = 3."""
 

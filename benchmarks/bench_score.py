@@ -61,6 +61,22 @@ class Quantile:
         self.call(self.p)
 
 
+class Into:
+    """Does writing into the caller's array cost less than allocating the result?"""
+
+    params = (["logpdf", "predict_proba", "predict"], [1, 64, _data.rows(1_000_000)])
+    param_names = ("method", "n_rows")
+
+    def setup(self, method, n_rows):
+        case = _data.make(_data.Shape(n_rows, 8, 16))
+        self.X = case.X
+        self.call = getattr(case.truth, method)
+        self.out = self.call(self.X)
+
+    def time_call(self, method, n_rows):
+        self.call(self.X, out=self.out)
+
+
 class Sample:
     """What does drawing rows cost?"""
 
