@@ -31,9 +31,7 @@ def mclust_bic():
 @pytest.mark.parametrize("n_components", range(1, 7))
 @pytest.mark.parametrize("covariance_type", MCLUST_NAMES)
 def test_fifty_starts_reach_mclust(faithful, mclust_bic, covariance_type, n_components, seed):
-    result = gm.fit(
-        faithful, n_components, covariance_type=covariance_type, n_starts=50, seed=seed
-    )
+    result = gm.fit(faithful, n_components, covariance_type=covariance_type, n_starts=50, seed=seed)
     # mclust's BIC has the opposite sign; equality at K = 1 shows that parameters agree.
     bic = -result.mixture.bic(faithful)
     expected = mclust_bic[MCLUST_NAMES[covariance_type], n_components]

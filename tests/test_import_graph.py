@@ -24,11 +24,13 @@ TIERS = [
     ["maximisation"],
     ["em"],
     ["algorithms"],
-    ["diagnosis", "start", "reseeding"],
+    ["diagnosis", "start", "reseeding", "neighbours"],
     ["search", "recursion"],
     ["fitting", "progress", "persistence", "_files", "_npy"],
+    ["plotting", "_panels", "_curves"],
+    ["_sweep", "selection"],
     ["datasets", "tables", "_delimited", "online"],
-    ["estimator", "_sklearn_parameters", "_sklearn_state", "_verbose", "plotting", "_panels"],
+    ["estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"],
     ["_report", "_arguments", "_fit_command", "cli"],
     ["__init__", "__main__"],
 ]
@@ -38,7 +40,7 @@ RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 OTHERS = {
     "sklearn": {"estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"},
     "numba": {"kernels"},
-    "matplotlib": {"plotting", "_panels"},
+    "matplotlib": {"plotting", "_panels", "_curves"},
     "tqdm": {"progress", "_fit_command"},
     "pyarrow": {"tables"},
     "scipy": {"_sklearn_parameters"},  # scikit-learn brings it

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from gaussmix import InvalidInputError, Mixture, datasets
+import gaussmix
+from gaussmix import InvalidInputError, Mixture, Selection, datasets
 
 pytest.importorskip("matplotlib")
 
@@ -25,6 +26,15 @@ def make(n_components, n_features, seed=0):
         4 * rng.normal(size=(n_components, n_features)),
         A @ A.transpose(0, 2, 1) + 0.2 * np.eye(n_features),
     )
+
+
+def selected(n_components, bic, chosen=0):
+    table = np.zeros(
+        len(bic),
+        [("covariance_type", "U4"), ("n_components", int), ("bic", float), ("degenerate", bool)],
+    )
+    table["covariance_type"], table["n_components"], table["bic"] = "full", n_components, bic
+    return Selection(table, "bic", chosen, [None] * len(bic), [[]] * len(bic))
 
 
 def pixels(figure):
@@ -143,7 +153,7 @@ def test_many_rows_become_an_image():
 def test_figures_are_not_blank(n_components, n_features):
     mixture = make(n_components, n_features)
     X = mixture.sample(200, 1)[0]
-    figure = plotting.plot_fit(mixture, X, n_components=[n_components, 30], bic=[1.0, 2.0])
+    figure = plotting.plot_fit(mixture, X, selection=selected([n_components, 30], [1.0, 2.0]))
     assert colours_used(figure) > 30
 
 
@@ -163,11 +173,33 @@ def test_a_far_outlier_and_a_constant_feature_can_be_drawn():
     assert colours_used(plotting.plot_mixture(mixture, X)) > 10
 
 
-def test_the_criterion_marks_the_lowest_value():
-    (ax,) = plotting.plot_criterion([1, 2, 3], [5.0, np.nan, 4.0]).axes
+def test_a_selection_marks_what_was_chosen():
+    (ax,) = plotting.plot_selection(selected([1, 2, 3], [5.0, np.nan, 4.0], 2)).axes
     assert ax.lines[0].get_xdata().tolist() == [1, 3]
-    assert ax.lines[1].get_xdata() == [3]
+    assert ax.lines[1].get_xdata().tolist() == [3] and ax.texts[0].get_text() == "K = 3"
     assert "lower is better" in ax.get_ylabel()
+
+
+def test_degenerate_candidates_are_hollow_and_stand_alone():
+    given = selected([1, 2, 3], [5.0, 3.0, 4.0], 2)
+    given.table["degenerate"][1] = True
+    (ax,) = plotting.plot_selection(given).axes
+    assert ax.lines[0].get_xdata().tolist() == [1, 3]
+    assert ax.lines[1].get_xdata().tolist() == [2]
+    assert ax.lines[1].get_markerfacecolor() == "white"
+
+
+def test_far_worse_candidates_leave_the_picture():
+    (ax,) = plotting.plot_selection(selected([1, 2, 3, 4], [1e6, 6.0, 5.0, 4.0], 3)).axes
+    assert ax.get_ylim()[1] < 20
+
+
+def test_a_trace_ends_at_the_log_likelihood():
+    results = [gaussmix.fit(np.r_[0.0, 1, 5, 6, 7, 0.5], k, seed=0) for k in (1, 2)]
+    (ax,) = plotting.plot_trace(results).axes
+    for i, result in enumerate(results):
+        assert ax.lines[2 * i].get_ydata().tolist() == result.log_likelihood.tolist()
+    assert plotting.plot_trace(results[0], ax=ax) is ax.figure
 
 
 def test_axes_that_are_given_are_drawn_into():
@@ -176,7 +208,7 @@ def test_axes_that_are_given_are_drawn_into():
     ax = Figure().subplots()
     assert plotting.plot_mixture(make(2, 3), ax=ax) is ax.figure
     assert len(ax.patches) == 6
-    assert plotting.plot_criterion([1, 2], [2.0, 1.0], ax=ax) is ax.figure
+    assert plotting.plot_selection(selected([1, 2], [2.0, 1.0], 1), ax=ax) is ax.figure
 
 
 def test_names_stand_at_the_axes():
@@ -203,9 +235,11 @@ def test_the_features_that_differ_most_are_shown():
         (lambda m, X: plotting.plot_mixture(m, X, labels=[0]), "labels has shape"),
         (lambda m, X: plotting.plot_mixture(m, X, labels=[-1] * len(X)), "labels has"),
         (lambda m, X: plotting.plot_mixture(m, labels=[0]), "labels needs X"),
-        (lambda m, X: plotting.plot_criterion([1], [1, 2]), "Give one value for each"),
-        (lambda m, X: plotting.plot_criterion([1], [np.nan]), "0 of them finite"),
-        (lambda m, X: plotting.plot_criterion([1, 2], [1, 2], chosen=3), "chosen=3"),
+        (lambda m, X: plotting.plot_selection([1, 2]), "is a list, not a Selection"),
+        (lambda m, X: plotting.plot_selection(selected([1], [np.nan])), "finite bic"),
+        (lambda m, X: plotting.plot_selection(selected([1], [1.0]), criterion="dic"), "dic"),
+        (lambda m, X: plotting.plot_trace(m), "is a Mixture, not a FitResult"),
+        (lambda m, X: plotting.plot_trace([]), "empty list"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, match):

@@ -33,9 +33,7 @@ def classification(mixture, X):
 
     joint = [
         np.log(w) + multivariate_normal(m, c).logpdf(X)
-        for w, m, c in zip(
-            mixture.weights, mixture.means, mixture.dense_covariances(), strict=True
-        )
+        for w, m, c in zip(mixture.weights, mixture.means, mixture.dense_covariances(), strict=True)
     ]
     return np.max(joint, axis=0).sum()
 

@@ -36,6 +36,7 @@ __all__ = [
     "ModelFileError",
     "OnlineMixture",
     "PrecisionWarning",
+    "Selection",
     "SufficientStatistics",
     "config",
     "criteria",
@@ -46,6 +47,7 @@ __all__ = [
     "plotting",
     "rules",
     "save",
+    "select",
     "show_config",
 ]
 
@@ -60,7 +62,9 @@ _LAZY = {
     "load": ("persistence", "load"),
     "plotting": ("plotting", None),
     "rules": ("rules", None),
+    "Selection": ("selection", "Selection"),
     "save": ("persistence", "save"),
+    "select": ("selection", "select"),
 }
 
 

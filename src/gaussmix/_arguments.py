@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from . import _report, datasets, rules, tables
+from .selection import COVARIANCE_TYPES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,9 +94,11 @@ def _add_fit(commands) -> None:
     )
     fit.add_argument(
         "--covariance",
-        choices=("full", "tied", "diag", "spherical"),
-        default="full",
-        help="form of the covariance matrices (default: full)",
+        metavar="TYPE|TYPE,TYPE|all",
+        type=_covariance_types,
+        default=["full"],
+        help="form of the covariance matrices: full, tied, diag, spherical; of several BIC "
+        "chooses one (default: full)",
     )
     fit.add_argument(
         "--algorithm",
@@ -228,6 +231,17 @@ def _algorithms(text: str) -> list[str]:
             f"{text!r} is not one of {', '.join(rules.NAMED)}, nor a list of them"
         )
     return names
+
+
+def _covariance_types(text: str) -> list[str]:
+    """Names of covariance types, each once, in the order given."""
+    names = COVARIANCE_TYPES if text == "all" else [part.strip() for part in text.split(",")]
+    for name in names:
+        if name not in COVARIANCE_TYPES:
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is none of {', '.join(COVARIANCE_TYPES)}; or give all"
+            )
+    return list(dict.fromkeys(names))
 
 
 def _integer(low: int) -> Callable[[str], int]:

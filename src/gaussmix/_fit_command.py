@@ -7,35 +7,23 @@ import importlib.util
 import os
 import re
 import sys
-import time
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from . import _report, criteria, persistence
-from .em import FitResult
-from .errors import DegenerateFitError, InvalidInputError
-from .fitting import fit
+from . import _report, persistence
+from .errors import InvalidInputError
 from .mixture import Mixture
+from .search import FitOptions
+from .selection import CRITERIA, Selection, explore, passed_over
 from .tables import Table
 
 _DEFAULT_LARGEST = 9
 _PROGRESS_VALUES = 1_000_000
-
-
-class Attempt(NamedTuple):
-    """One number of components: what came of it, in the units of the data."""
-
-    n_components: int
-    result: FitResult | None
-    log_likelihood: float
-    bic: float
-    icl: float
-    seconds: float
-    notes: list[str]
 
 
 class Scaling(NamedTuple):
@@ -90,13 +78,28 @@ def run(arguments: argparse.Namespace, table: Table) -> None:
     Z = table.X if scaling is None else scaling.apply(table.X)
     with suppress(OSError):  # a broken stdout keeps the text and fails again, after the saving
         _print_heading(arguments, table)
-    with _progress(counts) as steps:
-        attempts = [_attempt(arguments, Z, count, scaling, len(counts) == 1) for count in steps]
-    fitted = [attempt for attempt in attempts if attempt.result is not None]
-    if not fitted:
-        raise DegenerateFitError(attempts[0].notes[0])
-    chosen = min(fitted, key=lambda attempt: attempt.bic)
-    mixture = chosen.result.mixture
+    options = FitOptions(
+        1,
+        "full",
+        arguments.starts,
+        arguments.tol,
+        arguments.max_iter,
+        arguments.reg_covar,
+        arguments.threads,
+        arguments.algorithm,
+    )
+    selection, caught = explore(
+        Z,
+        counts,
+        arguments.covariance,
+        "bic",
+        options,
+        seed=arguments.seed,
+        progress=_can_show_progress() and Z.size * sum(counts) > _PROGRESS_VALUES,
+    )
+    if scaling is not None:
+        selection = replace(selection, table=_in_units_of_data(selection, scaling))
+    mixture = selection.mixture
     if scaling is not None:
         mixture = scaling.undo(mixture)
     written = []
@@ -105,11 +108,11 @@ def run(arguments: argparse.Namespace, table: Table) -> None:
             persistence.save(mixture, arguments.out, feature_names=table.names)
             written.append(f"model saved to {_report.printable(arguments.out)}")
         if arguments.plot:
-            written.append(_draw(arguments, table, mixture, fitted, chosen))
+            written.append(_draw(arguments, table, mixture, selection))
     finally:
-        _print_notes(attempts, table)
-        _print_attempts(attempts, chosen)
-        if mixture.covariance_type != arguments.covariance:
+        _print_notes(selection, caught, table)
+        _print_candidates(selection)
+        if mixture.covariance_type != selection.mixture.covariance_type:
             print("Spherical in standardised columns is diag in the data's own units: printed and")
             print("saved as diag, which counts more parameters in later BIC values.\n")
         for line in _report.mixture_lines(mixture, table.names):
@@ -152,58 +155,21 @@ def _counts(asked: Sequence[range] | None, table: Table) -> list[int]:
     return sorted({count for counts in asked for count in counts})
 
 
-def _progress(counts: Sequence[int]) -> AbstractContextManager[Iterable[int]]:
-    if len(counts) < 2 or not _can_show_progress():
-        return nullcontext(counts)
-    from tqdm import tqdm
-
-    # Only once it takes longer than a second; gone when done, or when interrupted.
-    return tqdm(counts, desc="fitting", unit="K", delay=1, leave=False, file=sys.stderr)
-
-
 def _can_show_progress() -> bool:
     return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
 
 
-def _attempt(
-    arguments: argparse.Namespace,
-    Z: np.ndarray,
-    n_components: int,
-    scaling: Scaling | None,
-    single: bool,
-) -> Attempt:
-    long = Z.size * n_components > _PROGRESS_VALUES
-    begin = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = fit(
-                Z,
-                n_components,
-                covariance_type=arguments.covariance,
-                algorithm=arguments.algorithm,
-                n_starts=arguments.starts,
-                tol=arguments.tol,
-                max_iter=arguments.max_iter,
-                reg_covar=arguments.reg_covar,
-                seed=arguments.seed,
-                n_threads=arguments.threads,
-                progress=single and long and _can_show_progress(),
-            )
-        except DegenerateFitError as error:
-            nothing = (float("nan"),) * 3
-            return Attempt(n_components, None, *nothing, time.perf_counter() - begin, [str(error)])
-    seconds = time.perf_counter() - begin
-    notes = list(dict.fromkeys(str(warning.message) for warning in caught))
-    sums, n_parameters = result.statistics, result.mixture.n_parameters
-    if arguments.algorithm[-1] == "hard":  # whose own sums know no entropy, which ICL needs
-        sums = result.mixture.statistics(Z, n_threads=arguments.threads)
-    # Densities are per unit of volume, and standardising has changed the unit.
-    jacobian = 0.0 if scaling is None else len(Z) * float(np.log(scaling.scale).sum())
-    log_likelihood = sums.log_likelihood - jacobian
-    bic = criteria.bic(log_likelihood, n_parameters, sums.weight)
-    icl = criteria.icl(log_likelihood, n_parameters, sums.weight, sums.entropy)
-    return Attempt(n_components, result, log_likelihood, bic, icl, seconds, notes)
+def _in_units_of_data(selection: Selection, scaling: Scaling) -> np.ndarray:
+    """The table of a selection among standardised rows, for the rows as they were.
+
+    Densities are per unit of volume, and standardising has changed the unit.
+    """
+    table = selection.table.copy()
+    jacobian = selection.best.statistics.weight * float(np.log(scaling.scale).sum())
+    table["log_likelihood"] -= jacobian
+    for name in CRITERIA:
+        table[name] += 2.0 * jacobian
+    return table
 
 
 def _print_heading(arguments: argparse.Namespace, table: Table) -> None:
@@ -214,7 +180,7 @@ def _print_heading(arguments: argparse.Namespace, table: Table) -> None:
         f"{n_features} column{'s' * (n_features > 1)} ({names}{', ...' * (n_features > 8)})"
     )
     print(
-        f"{arguments.covariance} covariances, {arguments.starts} "
+        f"{', '.join(arguments.covariance)} covariances, {arguments.starts} "
         f"start{'s' * (arguments.starts != 1)} for each K, seed {arguments.seed}"
         f"{_named_algorithm(arguments.algorithm)}"
         f"{', columns standardised for the fit' * arguments.standardise}\n",
@@ -227,54 +193,64 @@ def _named_algorithm(algorithm: list[str]) -> str:
     return "" if algorithm == ["em"] else f", algorithm {', then '.join(algorithm)}"
 
 
-def _print_notes(attempts: list[Attempt], table: Table) -> None:
-    """Each thing there is to say once, with the numbers of components that it holds for."""
+def _print_notes(selection: Selection, caught: list[warnings.WarningMessage], table: Table) -> None:
+    """Each thing there is to say once: of candidates, with what it holds for; then of the rest."""
+    several = len(set(selection.table["covariance_type"].tolist())) > 1
     counts: dict[str, list[str]] = {}
-    for attempt in attempts:
-        for note in attempt.notes:
-            failed = "failed: " if attempt.result is None else ""
-            counts.setdefault(failed + note, []).append(str(attempt.n_components))
+    for row, notes in zip(selection.table, selection.notes, strict=True):
+        which = f"{row['covariance_type']} " * several + str(row["n_components"])
+        for note in notes:
+            failed = "failed: " if np.isnan(row["log_likelihood"]) else ""
+            counts.setdefault(failed + note, []).append(which)
     names = _report.names_or_default(table.names, table.X.shape[1])
 
     def as_on_the_command_line(match: re.Match) -> str:
         position = int(match[1])
         return f"column {position + 1} ({names[position]})"
 
-    for note, where in counts.items():
+    def complain(text: str) -> None:
         # The library counts columns from 0; --columns and the reader's messages from 1.
-        text = re.sub(r"column (\d+) of X", as_on_the_command_line, note)
-        print(
-            f"gaussmix: warning: K = {', '.join(where)}: {_report.printable(text)}",
-            file=sys.stderr,
-        )
+        text = re.sub(r"column (\d+) of X", as_on_the_command_line, text)
+        print(f"gaussmix: warning: {_report.printable(text)}", file=sys.stderr)
+
+    for note, where in counts.items():
+        complain(f"K = {', '.join(where)}: {note}")
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        complain(message)
+    if message := passed_over(selection):
+        complain(message)
 
 
-def _print_attempts(attempts: list[Attempt], chosen: Attempt) -> None:
-    rows = [("", "K", "log-likelihood", "BIC", "ICL", "iterations", "seconds")]
-    for attempt in attempts:
-        count, seconds = str(attempt.n_components), f"{attempt.seconds:.2f}"
-        if attempt.result is None:
-            rows.append(("", count, "failed", "", "", "", seconds))
+def _print_candidates(selection: Selection) -> None:
+    head = ("", "K", "log-likelihood", "BIC", "ICL", "iterations", "seconds")
+    rows = [("", "covariance", *head[1:])]
+    for at, row in enumerate(selection.table):
+        mark = "*" if at == selection.chosen and len(selection.table) > 1 else ""
+        mark = mark or "!" * bool(row["degenerate"])
+        which = (mark, str(row["covariance_type"]), str(row["n_components"]))
+        if selection.results[at] is None:
+            rows.append((*which, "failed", "", "", "", f"{row['seconds']:.2f}"))
             continue
-        rows.append(
-            (
-                "*" if attempt is chosen and len(attempts) > 1 else "",
-                count,
-                f"{attempt.log_likelihood:.2f}",
-                f"{attempt.bic:.2f}",
-                f"{attempt.icl:.2f}",
-                f"{attempt.result.n_iter}{'' if attempt.result.converged else '+'}",
-                seconds,
-            )
-        )
+        numbers = (f"{row[name]:.2f}" for name in ("log_likelihood", "bic", "icl"))
+        iterations = f"{row['n_iter']}{'' if row['converged'] else '+'}"
+        rows.append((*which, *numbers, iterations, f"{row['seconds']:.2f}"))
+    several = len({row[1] for row in rows[1:]}) > 1
+    if not several:
+        rows = [(row[0], *row[2:]) for row in rows]
     lines = _report.aligned(rows)
     print(f"{lines[0]}   (BIC, ICL: lower is better)")
     for line in lines[1:]:
         print(line)
-    if any(a.result is not None and not a.result.converged for a in attempts):
+    fitted = ~np.isnan(selection.table["log_likelihood"])
+    if not selection.table["converged"][fitted].all():
         print("+ stopped at the limit of iterations; see --max-iter and --tol")
-    if len(attempts) > 1:
-        print(f"* lowest BIC: K = {chosen.n_components}")
+    if selection.table["degenerate"][fitted].any():
+        print(
+            "! degenerate: a likelihood of few rows or of the floor; not chosen if others are not"
+        )
+    if len(selection.table) > 1:
+        name = f"{selection.mixture.covariance_type}, " * several
+        print(f"* lowest BIC: {name}K = {selection.mixture.n_components}")
     print()
 
 
@@ -282,20 +258,20 @@ def _draw(
     arguments: argparse.Namespace,
     table: Table,
     mixture: Mixture,
-    fitted: list[Attempt],
-    chosen: Attempt,
+    selection: Selection,
 ) -> str:
     """What to report of the picture, which is saved."""
     from . import plotting
     from ._panels import shown_features
 
-    count = chosen.n_components
+    count = mixture.n_components
+    bic = selection.table["bic"][selection.chosen]
     names = _report.names_or_default(table.names, mixture.n_features)
     shown = [_report.shortened(names[d]) for d in shown_features(mixture)]
     title = (
         f"{_report.printable(os.path.basename(table.source))}: {len(table.X)} rows, "
-        f"{count} component{'s' * (count > 1)}, {arguments.covariance} covariances, "
-        f"BIC {chosen.bic:.1f}"
+        f"{count} component{'s' * (count > 1)}, {selection.mixture.covariance_type} covariances, "
+        f"BIC {bic:.1f}"
     )
     part = ""
     if len(shown) < len(names):
@@ -304,8 +280,7 @@ def _draw(
     figure = plotting.plot_fit(
         mixture,
         table.X,
-        n_components=[attempt.n_components for attempt in fitted],
-        bic=[attempt.bic for attempt in fitted],
+        selection=selection,
         # Between two dollars matplotlib would read a formula.
         feature_names=[name.replace("$", r"\$") for name in names],
         title=title.replace("$", r"\$"),

@@ -364,6 +364,17 @@ def _offsets_to_labels(figure: Any) -> None:
             offset.set_visible(False)
 
 
+def new_figure(size: tuple[float, float], layout: str | None = "constrained") -> Any:
+    """A figure without pyplot, which would keep it in memory and may want a display."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InvalidInputError(
+            'Plots need matplotlib. Install it: pip install "gaussmix[plot]".'
+        ) from error
+    return Figure(figsize=size, layout=layout)
+
+
 def tidy(ax: Any) -> None:
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)

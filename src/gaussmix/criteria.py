@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import inf, log
 
 from . import _validate
 
@@ -74,3 +74,27 @@ def icl(log_likelihood: float, n_parameters: int, n_samples: float, entropy: flo
     McLachlan & Peel (2000), Finite Mixture Models, section 6.10.2.
     """
     return bic(log_likelihood, n_parameters, n_samples) + 2.0 * entropy
+
+
+def aicc(log_likelihood: float, n_parameters: int, n_samples: float) -> float:
+    """Akaike information criterion for few rows, ``aic + 2 p (p + 1) / (n - p - 1)``.
+
+    Parameters
+    ----------
+    log_likelihood, n_parameters, n_samples
+        As in `bic`; p is `n_parameters`, n is `n_samples`.
+
+    Returns
+    -------
+    float
+        Lower is better; infinity where ``n <= p + 1``: so few rows bear no such model.
+
+    References
+    ----------
+    Hurvich & Tsai (1989), Biometrika 76(2), 297-307.
+    """
+    n_samples = _validate.real("n_samples", n_samples, 0.0, low_open=True)
+    rest = n_samples - n_parameters - 1.0
+    if rest <= 0.0:
+        return inf
+    return aic(log_likelihood, n_parameters) + 2.0 * n_parameters * (n_parameters + 1.0) / rest

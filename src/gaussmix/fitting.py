@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from . import _validate, backends, diagnosis, rules, threads
 from .covariance import Floor, family
-from .em import FitResult, IterationState
+from .em import FitResult, IterationState, Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
 from .mixture import Mixture, frozen
@@ -171,11 +171,15 @@ def run(
     callback: Callable[[IterationState], object] | None = None,
     previous_log_likelihood: float | None = None,
     adapt: Callable[[Mixture], Mixture] | None = None,
+    proposals: Sequence[Start] = (),
+    rank: Callable[[Run], object] | None = None,
 ) -> FitResult:
-    """`fit` without the warning of non-convergence; what the estimator builds on.
+    """`fit` without the warning of non-convergence; what estimator and selection build on.
 
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
-    `adapt` changes every initial mixture before it is used.
+    `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
+    runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
+    highest log-likelihood.
     """
     began = time.perf_counter()
     options = checked(options)
@@ -189,14 +193,14 @@ def run(
     chosen = family(options.covariance_type)
     _check_rows(X, weight, options.n_components)
     _check_memory(X.shape[1], options)
-    explicit = _explicit_start(start, X, options)
+    explicit = [] if start is None and proposals else _explicit_start(start, X, options)
     summary = diagnosis.summarise(X, weight, count)
     _check_constant(summary, options.reg_covar)
     repairs = diagnosis.check_columns(summary, options.reg_covar)
     floor = Floor(summary.scale, options.reg_covar)
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
     maker = StartMaker(X, weight, summary, expectation, chosen, floor)
-    search = Search(maker, options, callback, previous_log_likelihood, adapt)
+    search = Search(maker, options, callback, previous_log_likelihood, adapt, proposals, rank)
     best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
     total = time.perf_counter() - began
@@ -224,6 +228,7 @@ def run(
 
 
 def checked(options: FitOptions) -> FitOptions:
+    """The options as a fit takes them; raises InvalidInputError if one is out of its range."""
     return FitOptions(
         _validate.integer("n_components", options.n_components, 1),
         family(options.covariance_type).name,

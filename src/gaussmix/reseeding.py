@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .covariance import Floor
+from .covariance import CovarianceFamily, Floor
 from .em import EPS, Run
 from .expectation import Expectation, evaluate
 from .kernels.contract import WANT_RESPONSIBILITIES
@@ -37,27 +37,43 @@ def reseeded(
 
     Two passes over the rows at most; O(N K) responsibilities are never held.
     """
-    shares = entropy_shares(run.mixture, X, sample_weight, n_threads)
-    # The entropy of rows that are all one component's is what rounding left of it.
-    if shares.sum() <= EPS * len(shares) * run.statistics.weight:
-        shares = run.statistics.mass.copy()
+    shares = split_shares(run.mixture, run.statistics, X, sample_weight, n_threads)
     shares[components] = 0.0
-    sums, scale = [_centred(run.statistics)], floor.scale
-    if run.statistics.layout == "spherical":
-        # It holds no axis, and knows no scale of features: what is widest in data units counts.
-        diagonal = Expectation(X, sample_weight, "diag", len(shares), n_threads)
-        sums.append(_centred(diagonal(run.mixture.kernel_parameters)))
-        scale = np.ones_like(scale)
+    sums = sums_to_cut(run.mixture, run.statistics, X, sample_weight, n_threads)
     parents = []
     for component in components:
         parent = int(np.argmax(shares))
-        offset = _offset(sums[-1], parent, scale)
-        sums = [_cut(part, parent, component, offset) for part in sums]
+        sums = halved(sums, parent, component, floor)
         shares[[parent, component]] = 0.5 * shares[parent]
         parents.append(parent)
-    family = run.mixture.family
-    step = family.m_step(sums[0], run.mixture.covariances, floor)
-    return Mixture._of(family, step.weights, step.means, step.covariances), parents
+    mixture = maximised(sums[0], run.mixture.family, run.mixture.covariances, floor)
+    return mixture, parents
+
+
+def maximised(
+    statistics: SufficientStatistics, chosen: CovarianceFamily, previous: np.ndarray, floor: Floor
+) -> Mixture:
+    """The M-step of a family; components without mass keep their `previous` covariances."""
+    step = chosen.m_step(statistics, previous, floor)
+    return Mixture._of(chosen, step.weights, step.means, step.covariances)
+
+
+def split_shares(
+    mixture: Mixture,
+    statistics: SufficientStatistics,
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    n_threads: int,
+) -> np.ndarray:
+    """(K,) how much there is to gain by cutting each component: its share of the entropy.
+
+    Of the mass, where every row is all one component's. One pass over the rows.
+    """
+    shares = entropy_shares(mixture, X, sample_weight, n_threads)
+    # The entropy of rows that are all one component's is what rounding left of it.
+    if shares.sum() <= EPS * len(shares) * statistics.weight:
+        shares = statistics.mass.copy()
+    return shares
 
 
 def entropy_shares(
@@ -79,7 +95,35 @@ def entropy_shares(
     return shares
 
 
-def _centred(statistics: SufficientStatistics) -> SufficientStatistics:
+def sums_to_cut(
+    mixture: Mixture,
+    statistics: SufficientStatistics,
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    n_threads: int,
+) -> list[SufficientStatistics]:
+    """The statistics around the components' own means; the last in the list hold the axes too.
+
+    Those of "spherical" do not: there, a pass over the rows gathers the variances by feature.
+    """
+    sums = [centred(statistics)]
+    if statistics.layout == "spherical":
+        diagonal = Expectation(X, sample_weight, "diag", mixture.n_components, n_threads)
+        sums.append(centred(diagonal(mixture.kernel_parameters)))
+    return sums
+
+
+def halved(
+    sums: list[SufficientStatistics], parent: int, component: int, floor: Floor
+) -> list[SufficientStatistics]:
+    """`sums` with `parent` cut at its mean, across its principal axis; `component` is a half."""
+    # "spherical" knows no scale of features: what is widest in data units counts.
+    scale = np.ones_like(floor.scale) if len(sums) > 1 else floor.scale
+    offset = _offset(sums[-1], parent, scale)
+    return [_cut(part, parent, component, offset) for part in sums]
+
+
+def centred(statistics: SufficientStatistics) -> SufficientStatistics:
     """The statistics around the components' own means; where there is no mass, as they are."""
     mass = np.where(statistics.mass > 0.0, statistics.mass, 1.0)
     return statistics.recentred(statistics.shift + statistics.first / mass[:, None])
@@ -101,7 +145,7 @@ def _cut(
     first[pair] = 0.5 * first[parent] + half * np.stack([-offset, offset])
     if statistics.layout != "pooled":
         second[pair] = 0.5 * second[parent]
-    return _centred(SufficientStatistics(shift, mass, first, second, statistics.layout))
+    return centred(SufficientStatistics(shift, mass, first, second, statistics.layout))
 
 
 def _offset(statistics: SufficientStatistics, parent: int, scale: np.ndarray) -> np.ndarray:

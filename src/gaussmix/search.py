@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -72,6 +72,8 @@ class Search:
         callback: Callable[[IterationState], object] | None,
         previous: float | None,
         adapt: Callable[[Mixture], Mixture] | None,
+        proposals: Sequence[Start] = (),
+        rank: Callable[[Run], object] | None = None,
     ) -> None:
         self.maker = maker
         self.maximise = Maximiser(maker.floor)
@@ -79,6 +81,8 @@ class Search:
         self.callback = callback
         self.previous = previous
         self.adapt = adapt
+        self.proposals = proposals  # more short runs
+        self.rank = rank or _reached  # the highest is the best
         self.stopped = False  # by the callback
         self.repairs: list[Repair] = []  # "re-seeded" ones
         self.start_seconds = self.em_seconds = 0.0
@@ -86,7 +90,7 @@ class Search:
     def best_of(
         self, starts: list[Start], rng: np.random.Generator
     ) -> tuple[Run, list[StartReport]]:
-        """The run of highest objective, and a report of every start."""
+        """The run of highest rank (objective, if none is given), and a report of every start."""
         self.rng = rng
         try:
             return self._best_of(starts, rng)
@@ -97,12 +101,12 @@ class Search:
         self, starts: list[Start], rng: np.random.Generator
     ) -> tuple[Run, list[StartReport]]:
         max_iter = self.options.max_iter
-        n_short = self.options.n_starts - len(starts)
+        shorts = self._shorts(self.options.n_starts - max(len(starts), 1), rng)
         if self.options.n_components == 1:
             # Closed form, and every start agrees. A given one may be so far from the data that
             # the sums around it cancel: the second iteration is around the mean.
             given = self.adapt is not None or starts[0].kind not in KINDS
-            max_iter, n_short = min(2 if given else 1, max_iter), 0
+            max_iter, shorts = min(2 if given else 1, max_iter), []
         reports: list[StartReport] = []
         finished: list[_Attempt] = []
         for number, start in enumerate(starts):
@@ -114,17 +118,28 @@ class Search:
                 finished.append(attempt)
             if self.stopped:
                 break
-        if n_short > 0 and not self.stopped:
-            finished += self._portfolio(n_short, max_iter, reports, rng)
+        if shorts and not self.stopped:
+            finished += self._portfolio(shorts, max_iter, reports)
         if not finished:
             errors = "; ".join(dict.fromkeys(f"{r.kind}: {r.error}" for r in reports))
             raise DegenerateFitError(
                 str(reports[0].error) if len(reports) == 1 else f"every start failed ({errors})"
             )
-        if n_short > 0:
+        if shorts:
             self._polish_best(finished, reports)
-        best = max(finished, key=_reached)
+        best = max(finished, key=self._rank)
         return self._reseed(best, max_iter, reports), reports
+
+    def _shorts(self, n_fresh: int, rng: np.random.Generator) -> list[Start]:
+        """The starts of short runs: those proposed, and `n_fresh` made here."""
+        fresh = [
+            Start(kind, lambda kind=kind: self.maker.make(kind, rng))
+            for kind in (("k-means++", "broad")[i % 2] for i in range(max(n_fresh, 0)))
+        ]
+        return [*self.proposals, *fresh]
+
+    def _rank(self, attempt: _Attempt) -> object:
+        return self.rank(attempt.run)
 
     def _reseed(self, best: _Attempt, max_iter: int, reports: list[StartReport]) -> Run:
         """The best run, or one from it with its emptied components re-seeded, if that is better.
@@ -164,7 +179,7 @@ class Search:
         On faithful (K = 6, full, 50 starts) three of 24 seeds ended below mclust's optimum when the
         three best were continued at tol / 1000; none of 100 does now.
         """
-        finished.sort(key=_reached, reverse=True)
+        finished.sort(key=self._rank, reverse=True)
         left = max(sum(report.n_iter for report in reports), self.few_iterations)
         most = left // POLISHED_SHARE
         for i, attempt in enumerate(finished):
@@ -187,16 +202,14 @@ class Search:
         return LITTLE_FLOPS // flops
 
     def _portfolio(
-        self, n_short: int, max_iter: int, reports: list[StartReport], rng: np.random.Generator
+        self, starts: list[Start], max_iter: int, reports: list[StartReport]
     ) -> list[_Attempt]:
-        """The best of `n_short` short runs, run to the end; adds a report of every one.
+        """The best short runs from `starts`, run to the end; adds a report of every one.
 
         These are a third, or more where few iterations have been done so far.
         """
         shorts: list[_Attempt] = []
-        for i in range(n_short):
-            kind = ("k-means++", "broad")[i % 2]
-            start = Start(kind, lambda kind=kind: self.maker.make(kind, rng))
+        for start in starts:
             attempt, report = self._attempt(
                 start, min(SHORT_ITERATIONS, max_iter), len(reports), None, self.short_chain
             )
@@ -205,9 +218,9 @@ class Search:
                 shorts.append(attempt)
             if self.stopped:
                 return shorts
-        shorts.sort(key=_reached, reverse=True)
+        shorts.sort(key=self._rank, reverse=True)
         finished: list[_Attempt] = []
-        n_continued = -(-n_short // CONTINUED_SHARE)
+        n_continued = -(-len(starts) // CONTINUED_SHARE)
         for short in shorts:
             spent = sum(report.n_iter for report in reports)
             if len(finished) >= n_continued and spent > self.few_iterations:
@@ -336,8 +349,8 @@ def _report(kind: str, run: Run) -> StartReport:
     return StartReport(kind, run.log_likelihood[-1], run.n_iter, run.converged, True)
 
 
-def _reached(attempt: _Attempt) -> float:
-    return attempt.run.objective[-1]
+def _reached(run: Run) -> float:
+    return run.objective[-1]
 
 
 def _feasible(start: Mixture, floor: Floor) -> Mixture:

@@ -70,7 +70,9 @@ def test_extra_memory_stays_below_64_mb(run_python, case):
 def test_a_fit_of_chunks_holds_a_few_chunks_only(run_python):
     call = "fit"
     code = MEASURE.format(call=call, argument="start", dtype="np.float64", n_rows=1)
-    code = code.split("    X = np.empty")[0] + f"""
+    code = (
+        code.split("    X = np.empty")[0]
+        + f"""
     def chunks():
         rng = np.random.default_rng(1)
         for _ in range({MOST_ROWS} // 50_000):
@@ -80,6 +82,7 @@ def test_a_fit_of_chunks_holds_a_few_chunks_only(run_python):
     fit(chunks, start)
     print(peak() - before)
     """
+    )
     extra = float(run_python(code))
     assert extra < LIMIT_MB, f"{extra:.0f} MB"
 

@@ -1,0 +1,157 @@
+"""Starts from a fit with another number of components: its components split or merged.
+
+The moves of Ueda, Nakano, Ghahramani & Hinton (2000), SMEM Algorithm for Mixture Models, Neural
+Computation 12(9), 2109-2128, made in the sufficient statistics, so that the M-step of any family
+turns them into a mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from .covariance import Floor
+from .em import FitResult
+from .expectation import evaluate
+from .kernels.contract import WANT_RESPONSIBILITIES
+from .mixture import Mixture
+from .reseeding import CHUNK_VALUES, centred, halved, maximised, split_shares, sums_to_cut
+from .statistics import SufficientStatistics
+
+
+def splits(
+    result: FitResult,
+    n_components: int,
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    floor: Floor,
+    n_threads: int,
+    limit: int,
+) -> list[Mixture]:
+    """At most `limit` mixtures of `n_components`, more than `result` has, with components cut.
+
+    Each begins by cutting another component, those with the largest share of the entropy first;
+    if more cuts are needed, the largest share of what has become of it is cut each time. A cut
+    keeps weight, mean and covariance of both halves together. Two passes over the rows.
+    """
+    mixture, statistics = result.mixture, result.statistics
+    n_before = mixture.n_components
+    shares = split_shares(mixture, statistics, X, sample_weight, n_threads)
+    sums = sums_to_cut(mixture, statistics, X, sample_weight, n_threads)
+    count = n_components - n_before
+    sums = [_with_empty(part, count) for part in sums]
+    previous = mixture.covariances
+    if statistics.layout != "pooled":
+        previous = np.concatenate([previous, np.repeat(previous[:1], count, axis=0)])
+    found = []
+    for first in islice(_largest(np.where(statistics.mass > 0.0, shares, 0.0)), limit):
+        parts, left = sums, np.concatenate([shares, np.zeros(count)])
+        parent = first
+        for component in range(n_before, n_components):
+            parts = halved(parts, parent, component, floor)
+            left[[parent, component]] = 0.5 * left[parent]
+            parent = int(np.argmax(left))
+        found.append(maximised(parts[0], mixture.family, previous, floor))
+    return found
+
+
+def merges(
+    result: FitResult,
+    n_components: int,
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    floor: Floor,
+    n_threads: int,
+    limit: int,
+) -> list[Mixture]:
+    """At most `limit` mixtures of `n_components`, fewer than `result` has, with pairs made one.
+
+    Each begins with another pair, those that share most rows first (the sum of the products of
+    their posteriors; Ueda et al. 2000, eq. 3.1); if more have to go, the pair that then shares
+    most each time. One pass over the rows, O(N K (D^2 + K)).
+    """
+    mixture = result.mixture
+    shared = np.triu(overlaps(mixture, X, sample_weight, n_threads), 1)
+    pairs = zip(*np.unravel_index(_order(shared.ravel()), shared.shape), strict=True)
+    found = []
+    for first in islice(((int(i), int(j)) for i, j in pairs if i < j), limit):
+        sums, left, pair = centred(result.statistics), shared, first
+        previous = mixture.covariances
+        while True:
+            sums, left = _merged(sums, *pair), _joined(left, *pair)
+            if sums.layout != "pooled":
+                previous = np.delete(previous, pair[1], axis=0)
+            if sums.n_components == n_components:
+                break
+            pair = tuple(int(k) for k in np.unravel_index(int(np.argmax(left)), left.shape))
+            pair = pair if pair[0] < pair[1] else (0, 1)  # where nothing is shared
+        found.append(maximised(sums, mixture.family, previous, floor))
+    return found
+
+
+def overlaps(
+    mixture: Mixture, X: np.ndarray, sample_weight: np.ndarray | None, n_threads: int
+) -> np.ndarray:
+    """(K, K) ``sum w r_i r_j`` over the rows, for each pair of components; O(N K (D^2 + K))."""
+    n_components = mixture.n_components
+    step = max(64, CHUNK_VALUES // n_components)
+    total = np.zeros((n_components, n_components))
+    for begin in range(0, len(X), step):
+        rows = X[begin : begin + step]
+        r = np.empty((len(rows), n_components))
+        evaluate(rows, mixture.kernel_parameters, WANT_RESPONSIBILITIES, r, n_threads)
+        weighted = r if sample_weight is None else r * sample_weight[begin : begin + step, None]
+        # Not `@`, whose sums depend on the library and on its threads.
+        total += np.einsum("ni,nj->ij", weighted, r)
+    return total
+
+
+def _order(values: np.ndarray) -> np.ndarray:
+    """Indices of the largest first; of equals, the lowest."""
+    return np.argsort(-values, kind="stable")
+
+
+def _largest(values: np.ndarray) -> Iterator[int]:
+    return (int(k) for k in _order(values) if values[k] > 0.0)
+
+
+def _with_empty(statistics: SufficientStatistics, count: int) -> SufficientStatistics:
+    """The statistics with `count` more components, without mass."""
+    shift = np.concatenate([statistics.shift, np.repeat(statistics.shift[:1], count, axis=0)])
+    mass = np.concatenate([statistics.mass, np.zeros(count)])
+    first = np.concatenate([statistics.first, np.zeros((count, shift.shape[1]))])
+    second = statistics.second
+    if statistics.layout != "pooled":
+        second = np.concatenate([second, np.zeros((count, *second.shape[1:]))])
+    return SufficientStatistics(shift, mass, first, second, statistics.layout)
+
+
+def _merged(statistics: SufficientStatistics, i: int, j: int) -> SufficientStatistics:
+    """Centred statistics with component `j` added to `i`, and gone."""
+    shift, mass = statistics.shift.copy(), statistics.mass
+    if mass[i] + mass[j] > 0.0:
+        # The step from one mean to the other, not a sum of means: it does not cancel.
+        shift[i] += mass[j] / (mass[i] + mass[j]) * (shift[j] - shift[i])
+    shift[j] = shift[i]
+    moved = statistics.recentred(shift)
+
+    def added(sums: np.ndarray) -> np.ndarray:
+        sums = sums.copy()
+        sums[i] += sums[j]
+        return np.delete(sums, j, axis=0)
+
+    second = moved.second if moved.layout == "pooled" else added(moved.second)
+    return SufficientStatistics(
+        np.delete(shift, j, axis=0), added(moved.mass), added(moved.first), second, moved.layout
+    )
+
+
+def _joined(shared: np.ndarray, i: int, j: int) -> np.ndarray:
+    """Upper triangle of what pairs share, with `j` added to `i`, and gone."""
+    both = shared + shared.T
+    both[i] += both[j]
+    both[:, i] = both[i]
+    both = np.delete(np.delete(both, j, axis=0), j, axis=1)
+    return np.triu(both, 1)
