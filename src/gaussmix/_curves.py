@@ -8,6 +8,7 @@ import numpy as np
 
 from . import _validate
 from ._panels import PALETTE, RULE_GREY, new_figure, tidy
+from .criteria import NAMES
 from .em import FitResult
 from .errors import InvalidInputError
 
@@ -15,7 +16,6 @@ LINES = ("-", "--", ":")
 LONG_TRACE = 100  # iterations
 REACH = 2.5  # times from the best value to the median; what is higher leaves the picture
 MARKERS = ("o", "s", "^", "D", "v", "P")
-NAMES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "CV"}
 
 
 def plot_selection(selection: Any, *, criterion: str | None = None, ax: Any = None) -> Any:

@@ -6,6 +6,9 @@ from math import inf, log
 
 from . import _validate
 
+# As people write them; "cv" is what cross-validation finds (see `gaussmix.select`).
+NAMES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "CV"}
+
 
 def aic(log_likelihood: float, n_parameters: int) -> float:
     """Akaike information criterion, ``-2 log_likelihood + 2 n_parameters``; lower is better.

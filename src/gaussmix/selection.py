@@ -12,6 +12,7 @@ import numpy as np
 from . import _validate, criteria, rules, threads
 from ._sweep import Candidate, Sweep, folds_of, held_out
 from .covariance import family
+from .criteria import NAMES
 from .em import FitResult
 from .errors import (
     ConvergenceWarning,
@@ -25,8 +26,7 @@ from .mixture import Mixture
 from .search import FitOptions
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
-CRITERIA = ("bic", "aic", "aicc", "icl", "cv")
-NAMES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "CV"}
+CRITERIA = tuple(NAMES)
 FIELDS = [
     ("n_components", np.int64),
     *((name, np.float64) for name in CRITERIA),
