@@ -1,7 +1,6 @@
 """select: against mclust's table, scikit-learn's formulas, and separate fits."""
 
 import csv
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -192,12 +191,12 @@ def test_where_all_have_degenerated_it_says_so():
     assert found.table["degenerate"].all()
 
 
-def test_a_single_row_component_of_tied_covariance_is_marked():
+def test_a_component_of_one_row_is_found_and_marked_under_tied_covariance():
     X = np.concatenate([np.random.default_rng(0).normal(size=(50, 2)), [[1e3, 0.0]]])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateComponentWarning)
-        found = gm.select(X, 2, "tied", seed=0)
-    assert bool(found.table["degenerate"][0]) == bool((found.best.statistics.mass < 1.5).any())
+    with pytest.warns(DegenerateComponentWarning, match="of 1 row.*tied, K = 1 .* is chosen"):
+        found = gm.select(X, [1, 2], "tied", seed=0)
+    assert found.table["degenerate"].tolist() == [False, True]
+    assert found.results[1].statistics.mass.min() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_constant_column_is_told_once_and_is_no_degeneration():

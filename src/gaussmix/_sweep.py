@@ -72,8 +72,8 @@ class Sweep:
     """Fits of one data set with several numbers of components and covariance types.
 
     For each type upwards: fresh starts, and the fit before with a component split. Then
-    downwards: the fit after with two components merged. What ends highest is kept, of what has
-    not degenerated if there is such.
+    downwards: the fit after with two components merged. What ends highest is kept, of runs
+    in which nothing collapsed if there are such.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class Sweep:
                     seed=np.random.default_rng([*self.entropy, *name.encode(), count]),
                     callback=self.callback,
                     proposals=proposals,
-                    rank=self._soundness,
+                    rank=_soundness,
                 )
             except DegenerateFitError as error:
                 result = None
@@ -186,7 +186,7 @@ class Sweep:
             candidate.result, candidate.notes, candidate.degenerate = result, notes, degenerate
             return
         kept = before
-        if (not degenerate, _objective(result)) > (not candidate.degenerate, _objective(before)):
+        if _worth(result) > _worth(before):
             kept, candidate.notes, candidate.degenerate = result, notes, degenerate
         candidate.result = replace(kept, starts=before.starts + result.starts)
 
@@ -206,10 +206,14 @@ class Sweep:
             return np.zeros(1, dtype=bool)
         return statistics.mass * self.data.n_rows < SINGLE_MASS * statistics.weight
 
-    def _soundness(self, run: Run) -> tuple[bool, float]:
-        """Orders runs: those that have degenerated last, then by log-likelihood."""
-        single = self._single_rows(run.statistics).any()
-        return not (run.empty or run.floored or single), run.objective[-1]
+
+def _soundness(run: Run) -> tuple[bool, float]:
+    """Orders runs: those whose likelihood only the floor bounds last, then by log-likelihood.
+
+    A component of one row that is not at the floor (under "tied") is an optimum like others:
+    it is marked, but not hidden behind a worse one.
+    """
+    return not (run.empty or run.floored), run.objective[-1]
 
 
 def _own_repairs(result: FitResult) -> list[Repair]:
@@ -217,10 +221,11 @@ def _own_repairs(result: FitResult) -> list[Repair]:
     return [repair for repair in result.repairs if repair.kind != "constant"]
 
 
-def _objective(result: FitResult) -> float:
-    """What the runs of a candidate compete by."""
+def _worth(result: FitResult) -> tuple[bool, float]:
+    """What the fits of a candidate compete by: that none has collapsed, then their objective."""
     hard = result.stages[-1].algorithm == rules.HARD.name
-    return float((result.classification if hard else result.log_likelihood)[-1])
+    objective = (result.classification if hard else result.log_likelihood)[-1]
+    return not any(repair.kind in DEGENERATE for repair in result.repairs), float(objective)
 
 
 def folds_of(
