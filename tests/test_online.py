@@ -270,7 +270,9 @@ def test_until_the_start_the_mixture_is_the_fit_to_the_rows_so_far(X):
     assert online.step_size(100) == 0.0
     first = online.mixture
     assert first is online.mixture  # made once
-    assert first.score(X[:400]) == pytest.approx(gm.fit(X[:400], 2, seed=1).mixture.score(X[:400]))
+    fit = gm.fit(X[:400], 2, seed=1).mixture
+    # Seeds differ, and both stop where an iteration gains less than tol = 1e-3.
+    assert first.score(X[:400]) == pytest.approx(fit.score(X[:400]), abs=1e-2)
     fed(online, X[400:1000], 100)
     assert online.started and online.n_updates == 0 and online.n_rows_seen == 1000
 

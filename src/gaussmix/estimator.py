@@ -254,6 +254,8 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             given = parameters.Given.of(self, n_features)
             adapt = None if given.complete or given.empty else given.put_into
             start = given.mixture() if given.complete else self.init_params
+            if self.n_init == 1:  # by default as many as OnlineMixture makes
+                options = replace(options, n_starts=3)
             return OnlineMixture._of(options, start, self._generator(), adapt)
         if fitted.online is not None:
             at_hand = (fitted.online.n_components, fitted.online.covariance_type)

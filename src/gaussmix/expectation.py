@@ -37,10 +37,19 @@ class Expectation:
         Of the second moments to gather.
     n_components : int
     n_threads : int
+    short_slots : int
+        Up to so many slots of rows are cut into blocks, so that threads can share them. Other
+        bits than without, but still those of any number of threads.
     """
 
     def __init__(
-        self, X: Rows, sample_weight, layout: str, n_components: int, n_threads: int
+        self,
+        X: Rows,
+        sample_weight,
+        layout: str,
+        n_components: int,
+        n_threads: int,
+        short_slots: int = 0,
     ) -> None:
         self.X = X
         self.sample_weight = sample_weight
@@ -50,8 +59,12 @@ class Expectation:
         code = contract.LAYOUTS[layout]
         self._plan = contract.plan(n_components, n_features, code)
         size = contract.offsets(n_components, n_features, code).size
+        if n_rows <= short_slots * self._plan.slot_rows:
+            self._plan = self._plan._replace(slot_rows=self._plan.block)
         n_slots = -(-n_rows // self._plan.slot_rows)
         self._n_used = max(1, min(self._plan.n_accumulators, n_slots))
+        if short_slots:
+            self._plan = self._plan._replace(n_accumulators=self._n_used)
         self._accumulators = np.empty((self._plan.n_accumulators, size))
         flops = row_flops(n_components, n_features, layout)
         self.n_threads = n_threads if flops * n_rows > SERIAL_FLOPS else 1
@@ -68,17 +81,6 @@ class Expectation:
         self.call_iterations = CALL_FLOPS * self.n_threads // iteration
         if isinstance(X, Source):
             self.call_iterations = 0  # the compiled loop reads an array
-
-    def share(self, short_slots: int) -> None:
-        """Cut up to `short_slots` slots of rows into blocks, so that threads can share a batch.
-
-        Other bits, but still those of any number of threads.
-        """
-        plan = self._plan
-        if len(self.X) <= short_slots * plan.slot_rows:
-            self._plan = plan._replace(slot_rows=plan.block)
-            n_slots = -(-len(self.X) // plan.block)
-            self._n_used = max(1, min(plan.n_accumulators, n_slots))
 
     def __call__(self, parameters: Parameters, rule: Rule = SOFT) -> SufficientStatistics:
         """Statistics of all rows under `parameters`, around their means; O(N K D^2).

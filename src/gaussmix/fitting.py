@@ -176,6 +176,7 @@ def run(
 ) -> FitResult:
     """`fit` without the warning of non-convergence; what estimator and selection build on.
 
+    `start` may be a tuple of names, too: then each of these is run to the end.
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
     `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
     runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
@@ -280,8 +281,9 @@ def _starts(
     start, explicit: list[Start] | None, maker: StartMaker, options: FitOptions, rng
 ) -> list[Start]:
     """The starts that are run to the end whatever they reach."""
-    if isinstance(start, str):
-        return [Start(start, lambda: maker.make(start, rng))]
+    if explicit is None:
+        kinds = (start,) if isinstance(start, str) else start
+        return [Start(kind, lambda kind=kind: maker.make(kind, rng)) for kind in kinds]
     if isinstance(explicit, tuple):
         kind, values = explicit
         method = {
@@ -301,6 +303,8 @@ def _explicit_start(start, X: Rows, options: FitOptions):
     if isinstance(start, str):
         _validate.choice("start", start, KINDS)
         return None
+    if isinstance(start, tuple) and start and all(isinstance(kind, str) for kind in start):
+        return None  # of our own making; see `run`
     mixtures = [start] if isinstance(start, Mixture) else start
     if (
         isinstance(mixtures, (list, tuple))

@@ -49,17 +49,18 @@ class Recursion(NamedTuple):
     average: Average | None
     floored: np.ndarray  # (K,) bool: raised to the floor by the last M-step
     held: np.ndarray  # (K,) bool: had too few rows for a mean and a covariance of their own
+    mended: bool  # whether any was
 
     @classmethod
     def of(cls, mixture: Mixture, statistics: SufficientStatistics | None = None) -> Recursion:
         """Where to begin: `statistics` of some rows under `mixture`, or none at all yet."""
         none = np.zeros(mixture.n_components, dtype=bool)
         if statistics is None:
-            return cls(mixture, None, 0, 0.0, 0.0, None, 1.0, None, none, none)
+            return cls(mixture, None, 0, 0.0, 0.0, None, 1.0, None, none, none, False)
         weight = statistics.weight
         sums = to_accumulator(_per_feature(statistics)) / weight
         n_rows = statistics.n_rows
-        return cls(mixture, sums, n_rows, weight, 1.0 / weight, None, 1.0, None, none, none)
+        return cls(mixture, sums, n_rows, weight, 1.0 / weight, None, 1.0, None, none, none, False)
 
     @property
     def statistics(self) -> SufficientStatistics | None:
@@ -77,8 +78,9 @@ class Recursion(NamedTuple):
         Raises InvalidInputError if X holds NaN or an infinity, DegenerateFitError if sums overflow.
         """
         layout, n_components = gather_layout(self.mixture), self.mixture.n_components
-        expectation = Expectation(X, sample_weight, layout, n_components, n_threads)
-        expectation.share(SHORT_SLOTS)
+        expectation = Expectation(
+            X, sample_weight, layout, n_components, n_threads, short_slots=SHORT_SLOTS
+        )
         sums = expectation.sums(self.mixture.kernel_parameters)
         if not np.isfinite(sums).all():
             finite(from_accumulator(sums, self.mixture.means, layout, len(X)), 0)
@@ -102,32 +104,41 @@ class Recursion(NamedTuple):
         sums = batch * (step / batch_weight)
         if self.sums is not None:
             sums += (1.0 - step) * self.sums
-        gathered = self._replace(
-            sums=sums, n_rows=self.n_rows + n_rows, weight=weight, concentration=concentration
-        )
+        n_rows += self.n_rows
         if not moving:
-            return gathered
+            return self._replace(
+                sums=sums, n_rows=n_rows, weight=weight, concentration=concentration
+            )
+        layout = gather_layout(self.mixture)
         floor, new_share = self.floor, self.new_share + step
         if floor is None or new_share > FLOOR_SHARE:
-            floor, new_share = Floor(scale_of(gathered.statistics), relative_floor), 0.0
-        return gathered._replace(floor=floor, new_share=new_share)._moved()
-
-    def _moved(self) -> Recursion:
-        """With the M-step made, and the sums around the new means."""
-        held = (
-            self.sums[: self.mixture.n_components]
-            < rows_to_carry(self.mixture) * self.concentration
-        )
-        layout = gather_layout(self.mixture)
+            statistics = from_accumulator(sums.copy(), self.mixture.means, layout, n_rows)
+            floor, new_share = Floor(scale_of(statistics), relative_floor), 0.0
+        needed = rows_to_carry(self.mixture) * concentration  # as a part of all mass
+        held = floored = sums[: self.mixture.n_components] < needed
+        mixture, mended = None, False
         if layout == self.mixture.family.layout and not held.any():
-            mixture = Maximiser(self.floor).from_sums(self.sums, self.mixture)
-            if mixture is not None:
-                _centre(self.sums, mixture)
-                return self._replace(mixture=mixture, floored=held, held=held)
-        statistics = from_accumulator(self.sums, self.mixture.means, layout, self.n_rows)
-        mixture, floored = _maximised(statistics, self.mixture, self.floor, held)
-        sums = to_accumulator(statistics.recentred(mixture.means))
-        return self._replace(mixture=mixture, sums=sums, floored=floored, held=held)
+            mixture = Maximiser(floor).from_sums(sums, self.mixture)
+        if mixture is not None:
+            _centre(sums, mixture)
+        else:
+            statistics = from_accumulator(sums, self.mixture.means, layout, n_rows)
+            mixture, floored = _maximised(statistics, self.mixture, floor, held)
+            sums = to_accumulator(statistics.recentred(mixture.means))
+            mended = bool(held.any() or floored.any())
+        return Recursion(
+            mixture,
+            sums,
+            n_rows,
+            weight,
+            concentration,
+            floor,
+            new_share,
+            self.average,
+            floored,
+            held,
+            mended,
+        )
 
     def averaged(self, weight: float) -> Recursion:
         """With the mixture taken into the average, for the `weight` of the rows of its batch."""
