@@ -155,3 +155,36 @@ def em_step(X, weights, means, covariances, covariance_type, sample_weight=None)
         "spherical": np.einsum("kdd->k", each) / n_features,
     }[covariance_type]
     return mass / mass.sum(), new_means, new_covariances
+
+
+def slopes(weights, means, covariances, X):
+    """Gradient (N, D) and Hessian (N, D, D) of the log density at rows X, by the formulas."""
+    precisions = np.linalg.inv(covariances)
+    gap = means - X[:, None]
+    pull = np.einsum("kde,nke->nkd", precisions, gap)
+    log_joint = np.log(weights) + 0.5 * np.linalg.slogdet(precisions)[1]
+    log_joint = log_joint - 0.5 * np.einsum("nkd,nkd->nk", gap, pull)
+    share = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    gradient = np.einsum("nk,nkd->nd", share, pull)
+    hessian = np.einsum("nk,nkd,nke->nde", share, pull, pull)
+    hessian -= np.einsum("nk,kde->nde", share, precisions)
+    return gradient, hessian - gradient[:, :, None] * gradient[:, None]
+
+
+def ascend(weights, means, covariances, X, n_steps=4000, tol=1e-11):
+    """Where rows X climb to, by the fixed-point iteration of Carreira-Perpinan (2000)."""
+    precisions = np.linalg.inv(covariances)
+    log_height = np.log(weights) + 0.5 * np.linalg.slogdet(precisions)[1]
+    X = np.array(X, dtype=float)
+    for _ in range(n_steps):
+        gap = means - X[:, None]
+        log_joint = log_height - 0.5 * np.einsum("nkd,kde,nke->nk", gap, precisions, gap)
+        share = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        stiffness = np.einsum("nk,kde->nde", share, precisions)
+        pull = np.einsum("nk,kde,ke->nd", share, precisions, means)
+        before, X = X, np.linalg.solve(stiffness, pull[:, :, None])[:, :, 0]
+        if np.abs(X - before).max() <= tol * np.abs(X).max():
+            break
+    return X

@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendWarning",
+    "Clusters",
     "ConvergenceWarning",
     "DegenerateComponentWarning",
     "DegenerateFitError",
@@ -34,6 +35,7 @@ __all__ = [
     "InvalidTypeError",
     "Mixture",
     "ModelFileError",
+    "Modes",
     "OnlineMixture",
     "PrecisionWarning",
     "Selection",
@@ -44,6 +46,7 @@ __all__ = [
     "errors",
     "fit",
     "load",
+    "merge",
     "plotting",
     "rules",
     "save",
@@ -53,13 +56,16 @@ __all__ = [
 
 # Loaded at first use: importing gaussmix and scoring with a Mixture do not need them.
 _LAZY = {
+    "Clusters": ("merging", "Clusters"),
     "FitResult": ("em", "FitResult"),
     "GaussianMixture": ("estimator", "GaussianMixture"),
+    "Modes": ("modes", "Modes"),
     "OnlineMixture": ("online", "OnlineMixture"),
     "criteria": ("criteria", None),
     "datasets": ("datasets", None),
     "fit": ("fitting", "fit"),
     "load": ("persistence", "load"),
+    "merge": ("merging", "merge"),
     "plotting": ("plotting", None),
     "rules": ("rules", None),
     "Selection": ("selection", "Selection"),

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Derived:
-    """What follows from a mixture: the nearest component, parts of it, regression, information."""
+    """What follows from a mixture: the nearest component, parts of it, regression, hills."""
 
     __slots__ = ()
 
@@ -250,3 +250,71 @@ class Derived:
         from .univariate import quantile
 
         return quantile(self, p, upper)
+
+    def modes(self, tol: float = 1e-6):
+        """Every mode of the density, the highest first: the peaks of its hills.
+
+        Parameters
+        ----------
+        tol : float, > 0
+            Modes closer than this many standard deviations are one.
+
+        Returns
+        -------
+        Modes
+            ``positions`` (M, D), ``logpdf`` (M,), and ``component_mode`` (K,): the mode that each
+            component's mean climbs to, -1 for a component of weight 0.
+
+        Raises
+        ------
+        InvalidInputError
+            If `tol` is not a positive number.
+
+        Notes
+        -----
+        In one dimension the roots of the derivative are isolated, so that no mode is missed, and
+        there are at most K. In more there can be more than K; they are sought from the means and
+        from points between overlapping components (Carreira-Perpinan 2000). Costs some tens of
+        steps of O(K^2 D^2).
+
+        Examples
+        --------
+        >>> import gaussmix as gm
+        >>> gm.Mixture([0.5, 0.5], [0.0, 1.0], [1.0, 1.0], "spherical").modes().component_mode
+        array([0, 0])
+        """
+        from .modes import find
+
+        return find(self, tol)
+
+    def hills(self, X, method: str = "ascent", n_threads: int | None = None) -> np.ndarray:
+        """The hill of each row: the mode of the density that it climbs to.
+
+        Parameters
+        ----------
+        X : array_like (N, D); (N,) if D = 1
+        method : {"ascent", "component"}
+            "ascent" climbs from the row itself; a row on a saddle goes to the nearest mode, in
+            standard deviations. "component" takes the hill of the row's most probable component,
+            for one pass of `predict`; it differs where a component spreads over several hills.
+        n_threads : int, optional
+
+        Returns
+        -------
+        ndarray (N,) int64
+            Indices into ``modes().positions``. A row's does not depend on the other rows, the
+            memory order or the threads.
+
+        Raises
+        ------
+        InvalidInputError
+            If X does not fit or holds NaN or an infinity.
+
+        Notes
+        -----
+        O(N K D^2) for each of a few steps, and O(N D^3) where covariances are full. Memory beyond
+        the result does not grow with N.
+        """
+        from .hills import assign
+
+        return assign(self, X, method, n_threads)
