@@ -1,7 +1,7 @@
 """Pictures of mixtures. Needs matplotlib; never touches pyplot, a display or global settings.
 
 Every function draws into a `matplotlib.figure.Figure` of its own, or into the axes given, and
-returns the figure: save it with ``figure.savefig("mixture.png")``.
+returns the figure: save it with ``figure.savefig("mixture.png")``. `plot_hills` returns the axes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._curves import plot_selection, plot_trace
+from ._hill_plot import plot_hills
 from ._panels import View, legend_beside, new_figure
 from .mixture import Mixture
 
-__all__ = ["file_types", "plot_fit", "plot_mixture", "plot_selection", "plot_trace"]
+__all__ = ["file_types", "plot_fit", "plot_hills", "plot_mixture", "plot_selection", "plot_trace"]
 
 
 def plot_mixture(
