@@ -252,6 +252,13 @@ def test_a_row_of_weight_zero_may_have_density_zero():
     assert mixture.score([[0.0, 0.0], [1e200, 0.0]], [1, 0]) == mixture.score([[0.0, 0.0]])
 
 
+def test_rows_that_overflow_go_to_components_of_positive_weight():
+    mixture = gm.Mixture([0.0, 1.0], [[0.0, 0.0], [5.0, 1.0]], np.ones((2, 2)), "diag")
+    assert mixture.predict([[1e200, 0.0]]).tolist() == [1]
+    assert mixture.predict_proba([[1e200, 0.0]]).tolist() == [[0.0, 1.0]]
+    assert mixture.statistics([[1e200, 0.0]]).mass.tolist() == [0.0, 1.0]
+
+
 def test_equal_mixtures_have_equal_hashes():
     mixtures = [gm.Mixture([1.0], [[zero]], [1.0], "spherical") for zero in (0.0, -0.0)]
     assert mixtures[0] == mixtures[1]

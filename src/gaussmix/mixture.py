@@ -59,8 +59,8 @@ class Mixture(Derived):
     may be written in part.
     Each row's result is the same to the bit whatever the batch, memory order or threads. A row so
     far out that its squared distances overflow (1e154 standard deviations) has the log density
-    -inf, which is that number rounded, and equal posteriors, since nothing is left to tell the
-    components apart.
+    -inf, which is that number rounded, and equal posteriors for all components of positive weight,
+    since nothing is left to tell these apart; `predict` gives the first of them.
 
     Examples
     --------

@@ -11,6 +11,8 @@ from gaussmix.kernels.contract import (
     LAYOUT_DIAG,
     LAYOUT_FULL,
     LAYOUT_SPHERICAL,
+    RULE_SOFT,
+    RULE_TEMPERED,
     SOFT,
     WANT_LABELS,
     WANT_LOG_JOINT,
@@ -20,6 +22,7 @@ from gaussmix.kernels.contract import (
     Parameters,
 )
 from kernel_calls import (
+    COMBINATIONS,
     KINDS,
     WANTS,
     accumulate,
@@ -100,6 +103,45 @@ def test_rows_whose_distances_overflow_are_shared_evenly(backend, kind, value):
     log_likelihood, classification, entropy, mass = total[-6:-2]
     assert log_likelihood == classification == -np.inf
     np.testing.assert_allclose([entropy, mass], [4.5 * np.log(3), 4.5], rtol=16 * EPS)
+
+
+@pytest.mark.parametrize("absent", ((0,), (1, 2), (3,)))
+@pytest.mark.parametrize("kind", KINDS, ids=KINDS.get)
+def test_rows_that_overflow_are_shared_by_components_of_positive_weight(backend, kind, absent):
+    parameters = make_parameters(np.random.default_rng(4), kind, 4, 3)
+    parameters.log_coefficients[list(absent)] = -np.inf
+    present = np.setdiff1d(np.arange(4), absent)
+    X = np.random.default_rng(5).normal(size=(70, 3))
+    X[::3] = 1e200
+    resp = evaluate(backend, X, parameters, WANT_RESPONSIBILITIES)
+    assert (resp[:, list(absent)] == 0).all()
+    np.testing.assert_allclose(resp[::3, present], 1 / len(present), rtol=2 * EPS)
+    labels = evaluate(backend, X, parameters, WANT_LABELS)
+    assert (labels[::3] == present[0]).all()
+    np.testing.assert_array_equal(labels, resp.argmax(axis=1))
+    assert (evaluate(backend, X, parameters, WANT_LOGPDF)[::3] == -np.inf).all()
+    assert np.isfinite(evaluate(backend, X, parameters, WANT_LOGPDF)[1::3]).all()
+
+
+@pytest.mark.parametrize("weighted", (False, True))
+@pytest.mark.parametrize("rule", [SOFT, HARD, *(case[2] for case in COMBINATIONS[4:])])
+def test_no_rule_gives_a_row_that_overflows_to_a_component_of_weight_zero(backend, rule, weighted):
+    parameters = make_parameters(np.random.default_rng(4), FACTOR_DIAG, 4, 3)
+    parameters.log_coefficients[[0, 2]] = -np.inf
+    X = np.full((700, 3), 1e200)
+    weight = np.full(700, 2.0) if weighted else None
+    total = accumulate(backend, X, parameters, LAYOUT_SPHERICAL, rule, weight).sum(axis=0)
+    unit = 2.0 if weighted else 1.0
+    assert total[[0, 2]].tolist() == [0.0, 0.0]
+    assert total[[1, 3]].sum() == 700 * unit
+    log_likelihood, classification, entropy = total[-6:-3]
+    assert log_likelihood == classification == -np.inf
+    shared = rule.code in (RULE_SOFT, RULE_TEMPERED)
+    if shared:
+        assert total[1] == total[3]
+    elif rule is HARD:
+        assert total[1] == 700 * unit
+    np.testing.assert_allclose(entropy, shared * 700 * unit * np.log(2), rtol=700 * EPS)
 
 
 @combinations

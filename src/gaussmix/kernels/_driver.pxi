@@ -96,7 +96,7 @@ cdef Py_ssize_t evaluate_block(const Problem *problem, Workspace *workspace,
                   problem.want == WANT_MAHALANOBIS, workspace.difference, workspace.whitened,
                   workspace.joint)
     for tile in range(n_tiles):
-        score_tile(problem.want, model.n_components, vectors,
+        score_tile(problem.want, model, vectors,
                    min(tile_rows, count - tile * tile_rows),
                    workspace.joint + tile * tile_rows * model.n_components, workspace.row_values,
                    problem.out, first + tile * tile_rows)

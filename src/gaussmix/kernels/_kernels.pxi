@@ -30,22 +30,25 @@ cdef extern from "_rule_tiles.h" nogil:
     void clear_sums(RuleSums *sums)
     void add_sums(const RuleSums *sums, double *scalars)
     const double SLOPE, MOST_LIMIT, LEAST_LIMIT
-    void soft_tile(double *joint, Py_ssize_t n_components, const double *weight,
-                   const double *limits, RuleSums *sums, int unit_weights)
-    void tempered_tile(double *joint, Py_ssize_t n_components, const double *weight,
-                       const double *limits, double beta, RuleSums *sums)
+    void soft_tile(double *joint, Py_ssize_t n_components, const double *coefficients,
+                   const double *weight, const double *limits, RuleSums *sums, int unit_weights)
+    void tempered_tile(double *joint, Py_ssize_t n_components, const double *coefficients,
+                       const double *weight, const double *limits, double beta, RuleSums *sums)
     void log_density_tile(const double *joint, Py_ssize_t n_components, int vectors,
                           double *row_out)
-    void responsibility_tile(double *joint, Py_ssize_t n_components, int vectors)
-    void label_tile(const double *joint, Py_ssize_t n_components, int vectors, double *row_out)
+    void responsibility_tile(double *joint, Py_ssize_t n_components, const double *coefficients,
+                             int vectors)
+    void label_tile(const double *joint, Py_ssize_t n_components, const double *coefficients,
+                    int vectors, double *row_out)
     void distance_tile(double *joint, Py_ssize_t n_values)
 
 cdef extern from "_label_tiles.h" nogil:
     uint64_t splitmix(uint64_t seed, uint64_t n)
-    void hard_tile(double *joint, Py_ssize_t n_components, const double *weight, uint64_t first,
-                   int unit_weights, RuleSums *sums)
-    void stochastic_tile(double *joint, Py_ssize_t n_components, const double *weight,
-                         uint64_t key, uint64_t first, int unit_weights, RuleSums *sums)
+    void hard_tile(double *joint, Py_ssize_t n_components, const double *coefficients,
+                   const double *weight, uint64_t first, int unit_weights, RuleSums *sums)
+    void stochastic_tile(double *joint, Py_ssize_t n_components, const double *coefficients,
+                         const double *weight, uint64_t key, uint64_t first, int unit_weights,
+                         RuleSums *sums)
     void add_labels(const RuleSums *sums, double *halves)
     uint64_t labels_of(const double *halves)
 

@@ -77,21 +77,17 @@ TILE void add_likelihood(vec w, vec sum, vec peak, vec *product, int unit_weight
 
 /* Hard: joint becomes the weight at the most probable component (the lowest, of equal ones) and 0
  * elsewhere; `first` is the global number of the tile's first row. */
-static void hard_tile(double *joint, ptrdiff_t n_components, const double *weight, uint64_t first,
-                      int unit_weights, RuleSums *sums) {
+static void hard_tile(double *joint, ptrdiff_t n_components, const double *coefficients,
+                      const double *weight, uint64_t first, int unit_weights, RuleSums *sums) {
     enum { ROWS = WIDE * LANES };
     vec product = v_set(1.0);
     for (int v = 0; v < WIDE; v++) {
         double *column = joint + v * LANES;
         vec w = v_load(weight + v * LANES);
-        vec best = v_max(v_load(column), v_set(LOWEST)), label = v_set(0.0), sum = v_set(0.0);
-        for (ptrdiff_t k = 1; k < n_components; k++) {
-            vec value = v_load(column + k * ROWS);
-            label = v_select_less(best, value, v_set((double)k), label);
-            best = v_max(value, best);
-        }
+        vec best, sum = v_set(0.0);
+        vec label = column_argmax(column, n_components, ROWS, coefficients, &best);
         for (ptrdiff_t k = 0; k < n_components; k++)
-            sum += v_exp(v_max(v_load(column + k * ROWS), v_set(LOWEST)) - best);
+            sum += v_exp(v_max(v_load(column + k * ROWS), v_set(UNREACHED)) - best);
         add_likelihood(w, sum, weighted(w, restored(best)), &product, unit_weights, sums);
         sums->labels += label_bits(v_steps(first + v * LANES), label, w);
         give_to_label(column, n_components, ROWS, label, w);
@@ -101,8 +97,9 @@ static void hard_tile(double *joint, ptrdiff_t n_components, const double *weigh
 
 /* Stochastic: joint becomes the weight at a component drawn from the posterior probabilities, the
  * first whose cumulative share exceeds the row's uniform number, and 0 elsewhere. */
-static void stochastic_tile(double *joint, ptrdiff_t n_components, const double *weight,
-                            uint64_t key, uint64_t first, int unit_weights, RuleSums *sums) {
+static void stochastic_tile(double *joint, ptrdiff_t n_components, const double *coefficients,
+                            const double *weight, uint64_t key, uint64_t first, int unit_weights,
+                            RuleSums *sums) {
     enum { ROWS = WIDE * LANES };
     vec product = v_set(1.0);
     for (int v = 0; v < WIDE; v++) {
@@ -110,11 +107,12 @@ static void stochastic_tile(double *joint, ptrdiff_t n_components, const double 
         vec w = v_load(weight + v * LANES);
         vec best = column_maximum(column, n_components, ROWS);
         vec sum = v_set(0.0), label = v_set(0.0);
+        if (some_unreached(best)) share_unreached(column, n_components, ROWS, coefficients);
         bits random = v_mix(v_steps(first + v * LANES) + key);
         /* The upper 52 bits as the digits of a number in [1, 2). */
         vec uniform = v_from_bits((random >> 12) | v_bits(v_set(1.0))) - v_set(1.0);
         for (ptrdiff_t k = 0; k < n_components; k++) {
-            sum += v_exp(v_max(v_load(column + k * ROWS), v_set(LOWEST)) - best);
+            sum += v_exp(v_load(column + k * ROWS) - best);
             v_store(column + k * ROWS, sum);
         }
         /* At most (1 - 2^-52) sum, which rounds to less than sum: the last one with a share is

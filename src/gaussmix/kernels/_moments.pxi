@@ -179,7 +179,7 @@ cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_t
     cdef Py_ssize_t tile, row, k, n, n_used
     cdef const double *shares
     for tile in range(n_tiles):
-        label_tile(joint + tile * step, n_components, WIDE, scratch.weights)
+        label_tile(joint + tile * step, n_components, model.coefficients, WIDE, scratch.weights)
         for row in range(tile_rows):
             scratch.labels[tile * tile_rows + row] = <int32_t>scratch.weights[row]
     pool_deltas(tiles, n_tiles, n_features, weight, scratch.labels, model.padded_means,

@@ -70,15 +70,17 @@ cdef void rule_block(const Rule *rule, const Model *model, uint64_t first_row, P
     negligible_limits(model, largest, into.mass, limits)
     for tile in range(n_tiles):
         if rule.code == RULE_SOFT:
-            soft_tile(joint, model.n_components, weight, limits, &sums, unit_weights)
+            soft_tile(joint, model.n_components, model.coefficients, weight, limits, &sums,
+                      unit_weights)
         elif rule.code == RULE_HARD:
-            hard_tile(joint, model.n_components, weight, first_row + tile * rows, unit_weights,
-                      &sums)
+            hard_tile(joint, model.n_components, model.coefficients, weight,
+                      first_row + tile * rows, unit_weights, &sums)
         elif rule.code == RULE_STOCHASTIC:
-            stochastic_tile(joint, model.n_components, weight, rule.key, first_row + tile * rows,
-                            unit_weights, &sums)
+            stochastic_tile(joint, model.n_components, model.coefficients, weight, rule.key,
+                            first_row + tile * rows, unit_weights, &sums)
         else:
-            tempered_tile(joint, model.n_components, weight, limits, rule.beta, &sums)
+            tempered_tile(joint, model.n_components, model.coefficients, weight, limits, rule.beta,
+                          &sums)
         joint += model.n_components * rows
         weight += rows
     add_sums(&sums, into.scalars)
@@ -86,11 +88,10 @@ cdef void rule_block(const Rule *rule, const Model *model, uint64_t first_row, P
         add_labels(&sums, into.scalars + 4)
 
 
-cdef void score_tile(int want, Py_ssize_t n_components, int vectors, Py_ssize_t count,
-                     double *joint, double *row_values, void *out,
-                     Py_ssize_t first) noexcept nogil:
+cdef void score_tile(int want, const Model *model, int vectors, Py_ssize_t count, double *joint,
+                     double *row_values, void *out, Py_ssize_t first) noexcept nogil:
     """What scoring wants of a tile: rows [first, first + count) of `out`."""
-    cdef Py_ssize_t rows = vectors * LANES, row, k
+    cdef Py_ssize_t rows = vectors * LANES, n_components = model.n_components, row, k
     cdef double *numbers = <double *>out + first * (
         1 if want == WANT_LOGPDF else n_components)
     if want == WANT_LOGPDF:
@@ -99,12 +100,12 @@ cdef void score_tile(int want, Py_ssize_t n_components, int vectors, Py_ssize_t 
             numbers[row] = row_values[row]
         return
     if want == WANT_LABELS:
-        label_tile(joint, n_components, vectors, row_values)
+        label_tile(joint, n_components, model.coefficients, vectors, row_values)
         for row in range(count):
             (<int64_t *>out)[first + row] = <int64_t>row_values[row]
         return
     if want == WANT_RESPONSIBILITIES:
-        responsibility_tile(joint, n_components, vectors)
+        responsibility_tile(joint, n_components, model.coefficients, vectors)
     elif want == WANT_MAHALANOBIS:
         distance_tile(joint, n_components * rows)
     for row in range(count):

@@ -8,8 +8,9 @@
 
 #include "_vector.h"
 
-/* Stands for -inf inside, so that -inf - -inf gives 0: a row that no component reaches gets equal
- * responsibilities instead of NaN. */
+/* The maximum of a row that no component reaches, below every finite log joint density (a squared
+ * distance is at most 1.8e308); and what stands for -inf where 0 times it has to be 0. */
+#define UNREACHED (-1e308)
 #define LOWEST (-1.7e308)
 
 /* The sums of a tile's rows, lane by lane, kept over a block. */
@@ -19,24 +20,43 @@ typedef struct {
 } RuleSums;
 
 TILE vec column_maximum(const double *joint, ptrdiff_t n_components, ptrdiff_t rows) {
-    vec best = v_set(LOWEST);
+    vec best = v_set(UNREACHED);
     for (ptrdiff_t k = 0; k < n_components; k++) best = v_max(v_load(joint + k * rows), best);
     return best;
 }
 
-/* The lowest index of the maximum, as a double; 0 for rows that no component reaches. */
-TILE vec column_argmax(const double *joint, ptrdiff_t n_components, ptrdiff_t rows) {
-    vec best = v_max(v_load(joint), v_set(LOWEST)), label = v_set(0.0);
+TILE int some_unreached(vec best) { return v_any(v_at_least(v_set(UNREACHED), best)); }
+
+/* Where no component reaches a row, those of positive weight (coefficient above -inf) share it:
+ * their -inf becomes UNREACHED, which is the row's maximum. Changes nothing for other rows. */
+static void share_unreached(double *joint, ptrdiff_t n_components, ptrdiff_t rows,
+                            const double *coefficients) {
+    for (ptrdiff_t k = 0; k < n_components; k++)
+        if (coefficients[k] > -INFINITY)
+            v_store(joint + k * rows, v_max(v_load(joint + k * rows), v_set(UNREACHED)));
+}
+
+/* The lowest index of the maximum, as a double; where no component reaches a row, the lowest of
+ * positive weight. The maximum goes to `best`. */
+TILE vec column_argmax(const double *joint, ptrdiff_t n_components, ptrdiff_t rows,
+                       const double *coefficients, vec *best) {
+    vec label = v_set(0.0);
+    *best = v_max(v_load(joint), v_set(UNREACHED));
     for (ptrdiff_t k = 1; k < n_components; k++) {
         vec value = v_load(joint + k * rows);
-        label = v_select_less(best, value, v_set((double)k), label);
-        best = v_max(value, best);
+        label = v_select_less(*best, value, v_set((double)k), label);
+        *best = v_max(value, *best);
+    }
+    if (some_unreached(*best)) { /* rare */
+        ptrdiff_t first = 0;
+        while (first < n_components - 1 && !(coefficients[first] > -INFINITY)) first++;
+        label = v_select_less(v_set(UNREACHED), *best, label, v_set((double)first));
     }
     return label;
 }
 
-TILE vec restored(vec maximum) { /* LOWEST back to -inf */
-    return v_select_less(v_set(LOWEST), maximum, maximum, v_set(-INFINITY));
+TILE vec restored(vec maximum) { /* UNREACHED back to -inf */
+    return v_select_less(v_set(UNREACHED), maximum, maximum, v_set(-INFINITY));
 }
 
 /* 0 where the weight is 0: a padded row, or one that the user switched off, may be at -inf. */
@@ -55,20 +75,18 @@ TILE vec weighted(vec weight, vec value) {
 #define LEAST_LIMIT (-400.0) /* together with LEAST_OFFSET: exp never underflows */
 #define LEAST_OFFSET (-300.0) /* of SLOPE_SHARE max */
 
-TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *weight,
-                        const double *limits, RuleSums *sums, const int unit_weights) {
+TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *coefficients,
+                        const double *weight, const double *limits, RuleSums *sums,
+                        const int unit_weights) {
     enum { ROWS = WIDE * LANES };
     vec best[WIDE], offset[WIDE], sum[WIDE], tilt[WIDE], product = v_set(1.0);
-    UNROLL for (int v = 0; v < WIDE; v++) best[v] = v_set(LOWEST);
+    UNROLL for (int v = 0; v < WIDE; v++) best[v] = v_set(UNREACHED);
     for (ptrdiff_t k = 0; k < n_components; k++)
         UNROLL for (int v = 0; v < WIDE; v++)
             best[v] = v_max(v_load(joint + k * ROWS + v * LANES), best[v]);
     UNROLL for (int v = 0; v < WIDE; v++) {
-        if (v_any(v_at_least(v_set(LOWEST), best[v]))) /* rare: a row that no component reaches */
-            for (ptrdiff_t k = 0; k < n_components; k++) {
-                double *value = joint + k * ROWS + v * LANES;
-                v_store(value, v_max(v_load(value), v_set(LOWEST)));
-            }
+        if (some_unreached(best[v])) /* rare */
+            share_unreached(joint + v * LANES, n_components, ROWS, coefficients);
         offset[v] = v_max(v_set(SLOPE_SHARE) * best[v], v_set(LEAST_OFFSET));
         sum[v] = tilt[v] = v_set(0.0);
     }
@@ -122,22 +140,25 @@ TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *wei
         }
 }
 
-static void soft_tile(double *joint, ptrdiff_t n_components, const double *weight,
-                      const double *limits, RuleSums *sums, int unit_weights) {
-    if (unit_weights) soft_tile_any(joint, n_components, weight, limits, sums, 1);
-    else soft_tile_any(joint, n_components, weight, limits, sums, 0);
+static void soft_tile(double *joint, ptrdiff_t n_components, const double *coefficients,
+                      const double *weight, const double *limits, RuleSums *sums,
+                      int unit_weights) {
+    if (unit_weights) soft_tile_any(joint, n_components, coefficients, weight, limits, sums, 1);
+    else soft_tile_any(joint, n_components, coefficients, weight, limits, sums, 0);
 }
 
 /* Tempered: as soft, of beta times the log joint densities, 0 < beta <= 1. The likelihoods are those
  * of the mixture all the same, the entropy is that of the tempered responsibilities. */
-static void tempered_tile(double *joint, ptrdiff_t n_components, const double *weight,
-                          const double *limits, double beta, RuleSums *sums) {
+static void tempered_tile(double *joint, ptrdiff_t n_components, const double *coefficients,
+                          const double *weight, const double *limits, double beta,
+                          RuleSums *sums) {
     enum { ROWS = WIDE * LANES };
     for (int v = 0; v < WIDE; v++) {
         double *column = joint + v * LANES;
         vec w = v_load(weight + v * LANES);
         vec best = column_maximum(column, n_components, ROWS);
         vec sum = v_set(0.0), tilt = v_set(0.0), total = v_set(0.0);
+        if (some_unreached(best)) share_unreached(column, n_components, ROWS, coefficients);
         for (ptrdiff_t k = 0; k < n_components; k++) {
             vec value = v_max(v_load(column + k * ROWS), v_set(LOWEST));
             vec a = v_set(beta) * (value - best);
@@ -179,18 +200,20 @@ static void log_density_tile(const double *joint, ptrdiff_t n_components, int ve
         const double *column = joint + v * LANES;
         vec best = column_maximum(column, n_components, rows), sum = v_set(0.0);
         for (ptrdiff_t k = 0; k < n_components; k++)
-            sum += v_exp(v_max(v_load(column + k * rows), v_set(LOWEST)) - best);
+            sum += v_exp(v_max(v_load(column + k * rows), v_set(UNREACHED)) - best);
         v_store(row_out + v * LANES, restored(best) + v_log(sum));
     }
 }
 
-static void responsibility_tile(double *joint, ptrdiff_t n_components, int vectors) {
+static void responsibility_tile(double *joint, ptrdiff_t n_components, const double *coefficients,
+                                int vectors) {
     ptrdiff_t rows = (ptrdiff_t)vectors * LANES;
     for (int v = 0; v < vectors; v++) {
         double *column = joint + v * LANES;
         vec best = column_maximum(column, n_components, rows), sum = v_set(0.0);
+        if (some_unreached(best)) share_unreached(column, n_components, rows, coefficients);
         for (ptrdiff_t k = 0; k < n_components; k++) {
-            vec e = v_exp(v_max(v_load(column + k * rows), v_set(LOWEST)) - best);
+            vec e = v_exp(v_load(column + k * rows) - best);
             v_store(column + k * rows, e);
             sum += e;
         }
@@ -199,11 +222,14 @@ static void responsibility_tile(double *joint, ptrdiff_t n_components, int vecto
     }
 }
 
-static void label_tile(const double *joint, ptrdiff_t n_components, int vectors,
-                       double *row_out) {
+static void label_tile(const double *joint, ptrdiff_t n_components, const double *coefficients,
+                       int vectors, double *row_out) {
     ptrdiff_t rows = (ptrdiff_t)vectors * LANES;
-    for (int v = 0; v < vectors; v++)
-        v_store(row_out + v * LANES, column_argmax(joint + v * LANES, n_components, rows));
+    for (int v = 0; v < vectors; v++) {
+        vec best;
+        v_store(row_out + v * LANES,
+                column_argmax(joint + v * LANES, n_components, rows, coefficients, &best));
+    }
 }
 
 /* Log joint densities -> Mahalanobis distances, when the coefficients were all 0. */

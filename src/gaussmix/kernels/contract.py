@@ -45,7 +45,9 @@ LAYOUTS = {
 }
 LAYOUT_NAMES = {code: name for name, code in LAYOUTS.items()}
 
-# How log joint densities become responsibilities.
+# How log joint densities become responsibilities. A row for which all are -inf, because its squared
+# distances overflow, is as near to all components of positive weight (log coefficient above -inf,
+# which one must have) as to any: equal posteriors for these, 0 for the others.
 RULE_SOFT = 0  # the posterior probabilities
 RULE_HARD = 1  # 1 for the most probable component, ties to the lowest index
 RULE_TEMPERED = 2  # the posterior probabilities to the power beta, normalised

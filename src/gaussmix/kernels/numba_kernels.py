@@ -299,13 +299,17 @@ def _accumulate_driver(stamp: int) -> Callable:
                     x, kind, means, factors, centre, whitened, n_components, n_features, y, z, joint
                 )
                 log_joint_densities(log_coefficients, n_components, joint)
-                find_largest(joint, n_components, largest, labels)
+                find_largest(joint, log_coefficients, n_components, largest, labels)
                 if rule == RULE_TEMPERED:
                     temper(
-                        joint, weight, n_components, beta, largest, logpdf, entropy, scale, floor
-                    )
+                        joint, log_coefficients, weight, n_components, beta, largest, logpdf,
+                        entropy, scale, floor,
+                    )  # fmt: skip
                 else:
-                    soften(joint, weight, n_components, largest, logpdf, entropy, scale, floor)
+                    soften(
+                        joint, log_coefficients, weight, n_components, largest, logpdf, entropy,
+                        scale, floor,
+                    )  # fmt: skip
                 at = mass + scalars
                 if rule == RULE_HARD or rule == RULE_STOCHASTIC:
                     row = np.uint64(first_slot * slot_rows + start)
@@ -362,9 +366,12 @@ def _evaluate_driver(stamp: int) -> Callable:
                     joint[i] = np.sqrt(joint[i])
             else:
                 log_joint_densities(log_coefficients, n_components, joint)
-                find_largest(joint, n_components, largest, labels)
+                find_largest(joint, log_coefficients, n_components, largest, labels)
             if want == WANT_LOGPDF or want == WANT_RESPONSIBILITIES:
-                soften(joint, weight, n_components, largest, logpdf, entropy, scale, floor)
+                soften(
+                    joint, log_coefficients, weight, n_components, largest, logpdf, entropy,
+                    scale, floor,
+                )  # fmt: skip
             for i in range(count):
                 if want == WANT_LABELS:
                     out_labels[start + i] = labels[i]

@@ -170,12 +170,19 @@ def log_joint_densities(log_coefficients, n_components, block):
 
 
 @stage
-def find_largest(log_joint, n_components, largest, labels):
-    """The largest log joint density of each row and the lowest component that has it."""
+def find_largest(log_joint, log_coefficients, n_components, largest, labels):
+    """The largest log joint density of each row and the lowest component that has it.
+
+    Of those of positive weight, which matters where no component reaches a row: all have -inf.
+    """
+    begin = 0
+    while begin < n_components - 1 and log_coefficients[begin] == -np.inf:
+        begin += 1
+    row = feature(begin)
     for i in range(LANES):
-        largest[i] = log_joint[i]
-        labels[i] = 0
-    for k in range(1, n_components):
+        largest[i] = log_joint[row + i]
+        labels[i] = begin
+    for k in range(begin + 1, n_components):
         row = feature(k)
         for i in range(LANES):
             better = log_joint[row + i] > largest[i]
@@ -184,11 +191,34 @@ def find_largest(log_joint, n_components, largest, labels):
 
 
 @stage
-def soften(log_joint, weight, n_components, largest, logpdf, entropy, scale, floor):
+def count_reaching(log_coefficients, n_components):
+    """How many components have a positive weight."""
+    count = 0
+    for k in range(n_components):
+        count += 1 if log_coefficients[k] > -np.inf else 0
+    return count
+
+
+@stage
+def scale_shares(shares, scale, floor, log_coefficients, n_components):
+    """Multiplies shares (K, ROWS) by `scale`; adds `floor` to those of positive weight."""
+    for k in range(n_components):
+        row = feature(k)
+        held = 1.0 if log_coefficients[k] > -np.inf else 0.0
+        for i in range(LANES):
+            shares[row + i] = shares[row + i] * scale[i] + held * floor[i]
+
+
+@stage
+def soften(
+    log_joint, log_coefficients, weight, n_components, largest, logpdf, entropy, scale, floor
+):
     """Turns log joint densities into weight * responsibility, in place; logpdf and entropy too.
 
-    scale and floor are scratch rows. A row too far away for any density is shared evenly.
+    scale and floor are scratch rows. A row too far away for any density is shared evenly by the
+    components of positive weight.
     """
+    n_reaching = count_reaching(log_coefficients, n_components)
     for i in range(LANES):
         logpdf[i] = 0.0
         entropy[i] = 0.0
@@ -204,23 +234,23 @@ def soften(log_joint, weight, n_components, largest, logpdf, entropy, scale, flo
     for i in range(LANES):
         nowhere = largest[i] == -np.inf
         total = 1.0 if nowhere else logpdf[i]
-        log_total = np.log(float(n_components)) if nowhere else log_above_one(total)
+        log_total = np.log(float(n_reaching)) if nowhere else log_above_one(total)
         logpdf[i] = -np.inf if nowhere else largest[i] + log_total
         entropy[i] = log_total - entropy[i] / total
         scale[i] = weight[i] / total
-        floor[i] = weight[i] / n_components if nowhere else 0.0
-    for k in range(n_components):
-        row = feature(k)
-        for i in range(LANES):
-            log_joint[row + i] = log_joint[row + i] * scale[i] + floor[i]
+        floor[i] = weight[i] / n_reaching if nowhere else 0.0
+    scale_shares(log_joint, scale, floor, log_coefficients, n_components)
 
 
 @stage
-def temper(log_joint, weight, n_components, beta, largest, logpdf, entropy, scale, floor):
+def temper(
+    log_joint, log_coefficients, weight, n_components, beta, largest, logpdf, entropy, scale, floor
+):
     """As `soften`, with responsibilities and entropy of beta times the log joint densities.
 
     `logpdf` is that of the mixture all the same.
     """
+    n_reaching = count_reaching(log_coefficients, n_components)
     for i in range(LANES):
         logpdf[i] = 0.0
         entropy[i] = 0.0
@@ -240,15 +270,12 @@ def temper(log_joint, weight, n_components, beta, largest, logpdf, entropy, scal
     for i in range(LANES):
         nowhere = largest[i] == -np.inf
         total = 1.0 if nowhere else scale[i]
-        log_total = np.log(float(n_components)) if nowhere else log_above_one(total)
+        log_total = np.log(float(n_reaching)) if nowhere else log_above_one(total)
         logpdf[i] = -np.inf if nowhere else largest[i] + log_above_one(logpdf[i])
         entropy[i] = log_total - entropy[i] / total
         scale[i] = weight[i] / total
-        floor[i] = weight[i] / n_components if nowhere else 0.0
-    for k in range(n_components):
-        row = feature(k)
-        for i in range(LANES):
-            log_joint[row + i] = log_joint[row + i] * scale[i] + floor[i]
+        floor[i] = weight[i] / n_reaching if nowhere else 0.0
+    scale_shares(log_joint, scale, floor, log_coefficients, n_components)
 
 
 @stage

@@ -119,11 +119,12 @@ def accumulate(
         with np.errstate(all="ignore"):
             log_joint = _log_joint(_squared_distances(block, parameters), parameters)
             rows = np.arange(plan.block, dtype=np.uint64) + np.uint64(first_row + start)
-            posterior = _posterior(log_joint, rule, rows)
+            posterior = _posterior(log_joint, parameters.log_coefficients, rule, rows)
             _add_scalars(weight, posterior, accumulator[parts.scalars :])
             if rule.code == RULE_HARD:
                 counted = weight > 0.0
-                numbers = splitmix64(log_joint.argmax(axis=0)[counted], rows[counted])
+                labels = posterior.responsibilities.argmax(axis=0)
+                numbers = splitmix64(labels[counted], rows[counted])
                 _add_labels(numbers, accumulator[parts.scalars + 4 :])
             _add_moments(block, weight, posterior, parameters, layout, parts, accumulator)
     return -1
@@ -259,32 +260,42 @@ def _uniforms(rule: RuleCall, rows: np.ndarray) -> np.ndarray:
     return (splitmix64(key, rows) >> np.uint64(12)) * 2.0**-52
 
 
-def _posterior(log_joint: np.ndarray, rule: RuleCall, rows: np.ndarray) -> _Posterior:
-    """Responsibilities and the block's per-row numbers under `rule`."""
-    n_components = len(log_joint)
+def _below_largest(
+    log_joint: np.ndarray, coefficients: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The largest log joint density of each row (block,), and how far below it they are.
+
+    A row for which no component has a density that float64 can hold is as near to all of positive
+    weight.
+    """
     largest = log_joint.max(axis=0)
-    nowhere = np.isneginf(largest)  # no component has a density that float64 can hold
-    below = log_joint - np.where(nowhere, 0.0, largest)
+    share = np.where(coefficients > -np.inf, 0.0, -np.inf)[:, None]
+    return largest, np.where(np.isneginf(largest), share, log_joint - largest)
+
+
+def _posterior(
+    log_joint: np.ndarray, coefficients: np.ndarray, rule: RuleCall, rows: np.ndarray
+) -> _Posterior:
+    """Responsibilities and the block's per-row numbers under `rule`."""
+    largest, below = _below_largest(log_joint, coefficients)
     scaled = np.exp(below)
-    total = np.where(nowhere, 1.0, np.add.reduce(scaled, axis=0))
+    total = np.add.reduce(scaled, axis=0)
     logpdf = largest + np.log(total)
     if rule.code in (RULE_SOFT, RULE_TEMPERED):
         if rule.code == RULE_TEMPERED:
             below = rule.beta * below
             scaled = np.exp(below)
-            total = np.where(nowhere, 1.0, np.add.reduce(scaled, axis=0))
-        responsibilities = np.where(nowhere, 1.0 / n_components, scaled / total)
+            total = np.add.reduce(scaled, axis=0)
         surprise = np.where(scaled > 0.0, scaled * below, 0.0)
         entropy = np.log(total) - np.add.reduce(surprise, axis=0) / total
-        entropy[nowhere] = np.log(n_components)
-        return _Posterior(responsibilities, logpdf, largest, entropy)
+        return _Posterior(scaled / total, logpdf, largest, entropy)
     if rule.code == RULE_HARD:
-        labels = log_joint.argmax(axis=0)
+        labels = below.argmax(axis=0)
     else:
-        cumulative = np.add.accumulate(np.where(nowhere, 1.0, scaled), axis=0)
+        cumulative = np.add.accumulate(scaled, axis=0)
         threshold = _uniforms(rule, rows) * cumulative[-1]
         labels = (cumulative <= threshold).sum(axis=0)
-    responsibilities = (np.arange(n_components)[:, None] == labels).astype(np.float64)
+    responsibilities = (np.arange(len(below))[:, None] == labels).astype(np.float64)
     return _Posterior(responsibilities, logpdf, largest, np.zeros_like(largest))
 
 
@@ -296,8 +307,8 @@ def _wanted(squared: np.ndarray, parameters: Parameters, want: int) -> np.ndarra
     if want == WANT_LOG_JOINT:
         return log_joint
     if want == WANT_LABELS:
-        return log_joint.argmax(axis=0)
-    posterior = _posterior(log_joint, SOFT, np.empty(0))
+        return _below_largest(log_joint, parameters.log_coefficients)[1].argmax(axis=0)
+    posterior = _posterior(log_joint, parameters.log_coefficients, SOFT, np.empty(0))
     return posterior.logpdf if want == WANT_LOGPDF else posterior.responsibilities
 
 
