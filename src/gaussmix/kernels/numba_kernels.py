@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit, types
 
-from . import numba_stages, numba_tiles
+from . import numba_moments, numba_stages, numba_tiles
 from .arguments import check_accumulate, check_evaluate
 from .contract import (
     FACTOR_FULL,
@@ -36,17 +36,15 @@ from .contract import (
     RuleCall,
     offsets,
 )
+from .numba_moments import FEW, moments, pool, pooled_moments
 from .numba_stages import (
     add_labels,
     draw,
     find_largest,
     harden,
     log_joint_densities,
-    moments,
     new,
     pack,
-    pooled_moments,
-    row_sum,
     soften,
     squared_distances,
     take_weights,
@@ -54,7 +52,7 @@ from .numba_stages import (
     weighted_sum,
     whiten_means,
 )
-from .numba_tiles import ROWS, feature, splitmix
+from .numba_tiles import ROWS, feature, row_sum, splitmix
 from .reference import combine as combine
 from .reference import factorise as factorise  # K small matrices: NumPy is fast enough
 
@@ -249,7 +247,7 @@ def _source_stamp() -> int:
     the functions that it calls; so this number goes into the closure of each driver.
     """
     stamp = 0
-    for module in (numba_tiles, numba_stages):
+    for module in (numba_tiles, numba_stages, numba_moments):
         try:
             stamp = zlib.crc32(Path(module.__file__).read_bytes(), stamp)
         except OSError:
@@ -272,7 +270,7 @@ def _accumulate_driver(stamp: int) -> Callable:
         n_features = means.size // n_components
         size = n_features * ROWS
         # One allocation each: LLVM does not vectorise over parts of one whose distance is unknown.
-        x, y, z, v, own = new(size), new(size), new(size), new(size), new(size)
+        x, y, z, v = new(size), new(size), new(size), new(size)
         joint = new(n_components * ROWS)
         weight, largest, logpdf, entropy = new(ROWS), new(ROWS), new(ROWS), new(ROWS)
         scale, floor = new(ROWS), new(ROWS)
@@ -322,14 +320,19 @@ def _accumulate_driver(stamp: int) -> Callable:
                 accumulators[at + 1] += weighted_sum(weight, largest)
                 accumulators[at + 2] += weighted_sum(weight, entropy)
                 accumulators[at + 3] += row_sum(weight, feature(0))
-                moments(
-                    x, joint, means, layout, n_components, n_features, y, v,
-                    accumulators, mass, mass + first, mass + second,
-                )  # fmt: skip
-                if layout == LAYOUT_POOLED:
+                if layout == LAYOUT_POOLED and n_features > FEW:
+                    pool(
+                        x, joint, means, n_components, n_features, v, accumulators, mass,
+                        mass + first,
+                    )  # fmt: skip
                     pooled_moments(
-                        x, weight, joint, labels, means, n_components, n_features, y, v, z, own,
+                        x, weight, joint, labels, means, n_components, n_features, y, v,
                         accumulators, mass + second, mass + pairs,
+                    )  # fmt: skip
+                else:
+                    moments(
+                        x, joint, means, layout, n_components, n_features, y, v,
+                        accumulators, mass, mass + first, mass + second,
                     )  # fmt: skip
         return -1
 

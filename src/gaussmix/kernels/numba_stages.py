@@ -10,17 +10,14 @@ import numpy as np
 
 from .contract import (
     FACTOR_DIAG,
+    FACTOR_FULL,
     FACTOR_SHARED,
-    LAYOUT_DIAG,
-    LAYOUT_FULL,
-    LAYOUT_SPHERICAL,
 )
 from .numba_tiles import (
     EXP_LOWEST,
     LANES,
     LARGEST,
     ROWS,
-    add_products,
     difference,
     exp_below_zero,
     feature,
@@ -31,6 +28,8 @@ from .numba_tiles import (
     stage,
     unit_uniform,
 )
+
+STRIP = 8  # rows
 
 
 @stage
@@ -47,17 +46,18 @@ def pack(X, start, count, x):
     """
     n_features = X.shape[1]
     finite = True
-    if abs(X.strides[0]) >= abs(X.strides[1]):
-        for i in range(count):
-            for d in range(n_features):
-                value = float(X[start + i, d])
-                x[d * ROWS + i] = value
-                finite &= abs(value) <= LARGEST
-    else:
+    # Feature by feature in a strip: of a whole block where rows lie apart less than features do,
+    # else of a cache line of the block, so that no line of it is written in pieces.
+    strip = count if abs(X.strides[0]) < abs(X.strides[1]) else STRIP
+    for begin in range(0, count, strip):
+        rows = np.uint64(min(strip, count - begin))
+        row = np.uint64(start + begin)
         for d in range(n_features):
-            for i in range(count):
-                value = float(X[start + i, d])
-                x[d * ROWS + i] = value
+            at = feature(d) + np.uint64(begin)
+            column = np.uint64(d)
+            for i in range(rows):
+                value = float(X[row + i, column])
+                x[at + i] = value
                 finite &= abs(value) <= LARGEST
     for d in range(n_features):
         for i in range(count, ROWS):
@@ -103,12 +103,13 @@ def squared_distances(
     # One place that calls lower_product: it is inlined, and compiling it takes a second.
     shared = kind == FACTOR_SHARED
     reference = centre if shared else means
+    diagonal = kind == FACTOR_DIAG or (kind == FACTOR_FULL and n_features == 1)
     for k in range(n_components):
         row = feature(k)
         c = k * n_features
         for i in range(LANES):
             out[row + i] = 0.0
-        if kind == FACTOR_DIAG:
+        if diagonal:
             _add_scaled_squares(x, means, factors, c, n_features, out, row)
         elif not shared or k == 0:
             difference(x, reference, c, n_features, y)
@@ -122,41 +123,50 @@ def squared_distances(
 
 @stage
 def _add_scaled_squares(x, means, factors, c, n_features, out, row):
-    """Adds |factors (x - mean)|^2 for diagonal factors; two features per pass over `out`."""
-    for d in range(0, n_features - 1, 2):
-        x0, x1 = feature(d), feature(d + 1)
-        mean0, mean1 = means[c + d], means[c + d + 1]
-        factor0, factor1 = factors[c + d], factors[c + d + 1]
+    """Adds |factors (x - mean)|^2 for diagonal factors; four features per pass over `out`."""
+    whole = n_features - n_features % 4
+    for d in range(0, whole, 4):
+        x0, x1, x2, x3 = feature(d), feature(d + 1), feature(d + 2), feature(d + 3)
+        at = c + d
+        mean0, mean1, mean2, mean3 = means[at], means[at + 1], means[at + 2], means[at + 3]
+        p0, p1, p2, p3 = factors[at], factors[at + 1], factors[at + 2], factors[at + 3]
         for i in range(LANES):
-            a = factor0 * (x[x0 + i] - mean0)
-            b = factor1 * (x[x1 + i] - mean1)
-            out[row + i] += a * a + b * b
-    if n_features % 2:
-        x0 = feature(n_features - 1)
-        mean0, factor0 = means[c + n_features - 1], factors[c + n_features - 1]
+            y0 = p0 * (x[x0 + i] - mean0)
+            y1 = p1 * (x[x1 + i] - mean1)
+            y2 = p2 * (x[x2 + i] - mean2)
+            y3 = p3 * (x[x3 + i] - mean3)
+            out[row + i] += (y0 * y0 + y1 * y1) + (y2 * y2 + y3 * y3)
+    for d in range(whole, n_features):
+        x0 = feature(d)
+        mean0, p0 = means[c + d], factors[c + d]
         for i in range(LANES):
-            a = factor0 * (x[x0 + i] - mean0)
-            out[row + i] += a * a
+            y0 = p0 * (x[x0 + i] - mean0)
+            out[row + i] += y0 * y0
 
 
 @stage
 def _set_squares(z, whitened, c, n_features, out, row):
-    """Writes |z - whitened mean|^2; two features per pass over `out`."""
+    """Writes |z - whitened mean|^2; four features per pass over `out`."""
     for i in range(LANES):
         out[row + i] = 0.0
-    for d in range(0, n_features - 1, 2):
-        z0, z1 = feature(d), feature(d + 1)
-        mean0, mean1 = whitened[c + d], whitened[c + d + 1]
+    whole = n_features - n_features % 4
+    for d in range(0, whole, 4):
+        z0, z1, z2, z3 = feature(d), feature(d + 1), feature(d + 2), feature(d + 3)
+        at = c + d
+        mean0, mean1 = whitened[at], whitened[at + 1]
+        mean2, mean3 = whitened[at + 2], whitened[at + 3]
         for i in range(LANES):
-            a = z[z0 + i] - mean0
-            b = z[z1 + i] - mean1
-            out[row + i] += a * a + b * b
-    if n_features % 2:
-        z0 = feature(n_features - 1)
-        mean0 = whitened[c + n_features - 1]
+            y0 = z[z0 + i] - mean0
+            y1 = z[z1 + i] - mean1
+            y2 = z[z2 + i] - mean2
+            y3 = z[z3 + i] - mean3
+            out[row + i] += (y0 * y0 + y1 * y1) + (y2 * y2 + y3 * y3)
+    for d in range(whole, n_features):
+        z0 = feature(d)
+        mean0 = whitened[c + d]
         for i in range(LANES):
-            a = z[z0 + i] - mean0
-            out[row + i] += a * a
+            y0 = z[z0 + i] - mean0
+            out[row + i] += y0 * y0
 
 
 @stage
@@ -231,14 +241,16 @@ def soften(
             log_joint[row + i] = e
             logpdf[i] += e
             entropy[i] += e * t
+    even, log_even = 1.0 / n_reaching, np.log(float(n_reaching))
     for i in range(LANES):
         nowhere = largest[i] == -np.inf
         total = 1.0 if nowhere else logpdf[i]
-        log_total = np.log(float(n_reaching)) if nowhere else log_above_one(total)
+        log_total = log_even if nowhere else log_above_one(total)
         logpdf[i] = -np.inf if nowhere else largest[i] + log_total
-        entropy[i] = log_total - entropy[i] / total
-        scale[i] = weight[i] / total
-        floor[i] = weight[i] / n_reaching if nowhere else 0.0
+        share = 1.0 / total
+        entropy[i] = log_total - entropy[i] * share
+        scale[i] = weight[i] * share
+        floor[i] = weight[i] * even if nowhere else 0.0
     scale_shares(log_joint, scale, floor, log_coefficients, n_components)
 
 
@@ -267,14 +279,16 @@ def temper(
             log_joint[row + i] = e
             scale[i] += e
             entropy[i] += e * t
+    even, log_even = 1.0 / n_reaching, np.log(float(n_reaching))
     for i in range(LANES):
         nowhere = largest[i] == -np.inf
         total = 1.0 if nowhere else scale[i]
-        log_total = np.log(float(n_reaching)) if nowhere else log_above_one(total)
+        log_total = log_even if nowhere else log_above_one(total)
         logpdf[i] = -np.inf if nowhere else largest[i] + log_above_one(logpdf[i])
-        entropy[i] = log_total - entropy[i] / total
-        scale[i] = weight[i] / total
-        floor[i] = weight[i] / n_reaching if nowhere else 0.0
+        share = 1.0 / total
+        entropy[i] = log_total - entropy[i] * share
+        scale[i] = weight[i] * share
+        floor[i] = weight[i] * even if nowhere else 0.0
     scale_shares(log_joint, scale, floor, log_coefficients, n_components)
 
 
@@ -332,95 +346,3 @@ def weighted_sum(weight, values):
     for i in range(LANES):
         total += weight[i] * values[i] if weight[i] > 0.0 else 0.0
     return total
-
-
-@reduction
-def row_sum(block, row):
-    """Sum over the rows of the stretch of a block that begins at `row`."""
-    total = 0.0
-    for i in range(LANES):
-        total += block[row + i]
-    return total
-
-
-@reduction
-def _product_sum(a, b, row):
-    total = 0.0
-    for i in range(LANES):
-        total += a[row + i] * b[row + i]
-    return total
-
-
-@stage
-def _weighted_difference(x, means, c, n_features, weighted, row, y, v):
-    """Blocks y = x - mean and v = weight * y; 0 where the weight is 0, also if y overflows."""
-    for d in range(n_features):
-        at = feature(d)
-        mean = means[c + d]
-        for i in range(LANES):
-            w = weighted[row + i]
-            delta = x[at + i] - mean if w > 0.0 else 0.0
-            y[at + i] = delta
-            v[at + i] = w * delta
-
-
-@stage
-def moments(x, weighted, means, layout, n_components, n_features, y, v, out, mass, first, second):
-    """Adds a block's moments to `out`, whose parts begin at mass, first and second.
-
-    Pooled second moments are left to `pooled_moments`. y and v are scratch blocks of D features.
-    """
-    for k in range(n_components):
-        row = feature(k)
-        total = row_sum(weighted, row)
-        if total == 0.0:
-            continue
-        out[mass + k] += total
-        c = k * n_features
-        _weighted_difference(x, means, c, n_features, weighted, row, y, v)
-        for d in range(n_features):
-            out[first + c + d] += row_sum(v, feature(d))
-        if layout == LAYOUT_FULL:
-            add_products(v, y, n_features, out, second + c * n_features)
-        elif layout == LAYOUT_DIAG:
-            for d in range(n_features):
-                out[second + c + d] += _product_sum(v, y, feature(d))
-        elif layout == LAYOUT_SPHERICAL:
-            for d in range(n_features):
-                out[second + k] += _product_sum(v, y, feature(d))
-
-
-@stage
-def pooled_moments(
-    x, weight, weighted, labels, means, n_components, n_features, y, v, gap, own, out, second, pairs
-):
-    """Adds a block's pooled second moments and pair weights to `out`.
-
-    With j the label of a row, delta = x - mu_j and g = sum_k w r_k (mu_j - mu_k), the second
-    moments around all means are w delta delta^T + g delta^T + delta g^T, plus a part that lies
-    between means only, which `contract.combine` makes from the pair weights.
-    y, v, gap and own are scratch blocks of D features.
-    """
-    for i in range(ROWS):
-        j = labels[i]
-        for d in range(n_features):
-            own[d * ROWS + i] = means[j * n_features + d]
-        for k in range(n_components):
-            if k != j:
-                out[pairs + j * n_components + k] += weighted[k * ROWS + i]
-    for d in range(n_features):
-        at = feature(d)
-        for i in range(LANES):
-            gap[at + i] = 0.0
-        for k in range(n_components):
-            row = feature(k)
-            mean = means[k * n_features + d]
-            for i in range(LANES):
-                gap[at + i] += weighted[row + i] * (own[at + i] - mean)
-        for i in range(LANES):
-            delta = x[at + i] - own[at + i] if weight[i] > 0.0 else 0.0
-            y[at + i] = delta
-            v[at + i] = weight[i] * delta + gap[at + i]
-    for part in range(2):
-        left, right = (v, y) if part == 0 else (y, gap)
-        add_products(left, right, n_features, out, second)
