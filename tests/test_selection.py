@@ -193,7 +193,7 @@ def test_where_all_have_degenerated_it_says_so():
 
 def test_a_component_of_one_row_is_found_and_marked_under_tied_covariance():
     X = np.concatenate([np.random.default_rng(0).normal(size=(50, 2)), [[1e3, 0.0]]])
-    with pytest.warns(DegenerateComponentWarning, match="of 1 row.*tied, K = 1 .* is chosen"):
+    with pytest.warns(DegenerateComponentWarning, match="has 1 row.*tied, K = 1 .* is chosen"):
         found = gm.select(X, [1, 2], "tied", seed=0)
     assert found.table["degenerate"].tolist() == [False, True]
     assert found.results[1].statistics.mass.min() == pytest.approx(1.0, abs=1e-6)

@@ -26,8 +26,8 @@ PROPOSALS_COSTLY = 3
 LITTLE_FLOPS = 1 << 26  # of one pass over the rows, about 5 ms
 # Repairs of a component that has lost its rows or its volume: the likelihood is then that of a
 # few rows, or bounded by `reg_covar` alone, and no criterion means what it says.
-DEGENERATE = ("floor", "empty", "single row", "rank")
-SINGLE_MASS = 1.5  # rows; a component of less is one row and its neighbours' tails
+COLLAPSED = ("floor", "empty", "single row", "rank")
+DEGENERATE = (*COLLAPSED, "few rows")
 
 
 @dataclass(eq=False)
@@ -64,7 +64,6 @@ class Data(NamedTuple):
 
     X: np.ndarray
     sample_weight: np.ndarray | None
-    n_rows: int  # of positive weight
     floor: Floor
 
 
@@ -99,7 +98,7 @@ class Sweep:
         self.caught: list[warnings.WarningMessage] = []  # what is no candidate's own
         summary = diagnosis.summarise(X, sample_weight, options.n_threads)
         floor = Floor(summary.scale, options.reg_covar)
-        self.data = Data(X, sample_weight, summary.n_rows, floor)
+        self.data = Data(X, sample_weight, floor)
 
     def run(
         self, counts: Sequence[int], covariance_type: str, done: Callable[[], object]
@@ -181,7 +180,7 @@ class Sweep:
 
     def _keep_better(self, candidate: Candidate, result: FitResult) -> None:
         before = candidate.result
-        notes, degenerate = self._judged(result)
+        notes, degenerate = _judged(result)
         if before is None:
             candidate.result, candidate.notes, candidate.degenerate = result, notes, degenerate
             return
@@ -189,22 +188,6 @@ class Sweep:
         if _worth(result) > _worth(before):
             kept, candidate.notes, candidate.degenerate = result, notes, degenerate
         candidate.result = replace(kept, starts=before.starts + result.starts)
-
-    def _judged(self, result: FitResult) -> tuple[list[str], bool]:
-        """What is wrong with a fit, and whether it has degenerated."""
-        repairs = _own_repairs(result)
-        notes = list(dict.fromkeys(repair.message for repair in repairs))
-        degenerate = any(repair.kind in DEGENERATE for repair in repairs)
-        if not degenerate and (single := self._single_rows(result.statistics)).any():
-            degenerate = True
-            notes.append(f"{diagnosis.components_named(np.flatnonzero(single).tolist())} of 1 row")
-        return notes, degenerate
-
-    def _single_rows(self, statistics) -> np.ndarray:
-        """(K,) whether a component has about one row (of mean weight), or less."""
-        if statistics.n_components == 1:
-            return np.zeros(1, dtype=bool)
-        return statistics.mass * self.data.n_rows < SINGLE_MASS * statistics.weight
 
 
 def _soundness(run: Run) -> tuple[bool, float]:
@@ -221,11 +204,21 @@ def _own_repairs(result: FitResult) -> list[Repair]:
     return [repair for repair in result.repairs if repair.kind != "constant"]
 
 
+def _judged(result: FitResult) -> tuple[list[str], bool]:
+    """What is wrong with a fit, and whether it has degenerated."""
+    repairs = _own_repairs(result)
+    notes = list(dict.fromkeys(repair.message for repair in repairs))
+    return notes, any(repair.kind in DEGENERATE for repair in repairs)
+
+
 def _worth(result: FitResult) -> tuple[bool, float]:
     """What the fits of a candidate compete by: that none has collapsed, then their objective."""
     hard = result.stages[-1].algorithm == rules.HARD.name
     objective = (result.classification if hard else result.log_likelihood)[-1]
-    return not any(repair.kind in DEGENERATE for repair in result.repairs), float(objective)
+    collapsed = set(COLLAPSED)
+    if result.mixture.covariance_type == "tied":  # see `_soundness`; at the floor, that is told too
+        collapsed.remove("single row")
+    return not any(repair.kind in collapsed for repair in result.repairs), float(objective)
 
 
 def folds_of(

@@ -9,8 +9,9 @@ import numpy as np
 from .covariance import Floor
 from .em import EPS, Repair, Run
 from .errors import DegenerateComponentWarning, InvalidInputError, PrecisionWarning, warn
-from .expectation import Expectation
-from .kernels.contract import FACTOR_DIAG, Parameters
+from .expectation import Expectation, evaluate
+from .kernels.contract import FACTOR_DIAG, WANT_RESPONSIBILITIES, Parameters
+from .mixture import Mixture
 from .sources import Rows, extremes, pieces, take
 from .statistics import SufficientStatistics
 
@@ -18,6 +19,8 @@ TINY = float(np.finfo(float).tiny)
 HUGE = float(np.finfo(float).max)
 NAMED = 5  # columns or components that one message names
 DISTINCT_CHUNK = 1 << 16  # rows sorted at once to count distinct ones
+CHUNK_VALUES = 1 << 18  # responsibilities held at once
+FEW_ROWS = 1.5  # a component of less is one row and its neighbours' tails
 COINCIDING = 0.01  # share of what a row could tell of its component; see `_coinciding`
 FEW_DIGITS = 1e4  # spreads of fewer units in the last place than this draw a PrecisionWarning
 
@@ -117,11 +120,10 @@ def report(
 ) -> list[Repair]:
     """Name what is wrong with a run's result; warn once per cause.
 
-    Empty components, single rows, floors, and components that coincide.
+    Empty components, single rows or next to none, floors, and components that coincide.
     """
     repairs: list[Repair] = []
     n_components = run.mixture.n_components
-    mass = run.statistics.mass
     if summary.n_rows == n_components and n_components > 1:
         repairs.append(
             Repair(
@@ -136,14 +138,8 @@ def report(
     elif summary.n_rows == 1:
         message = "X has one row: the mean is that row, the variance the floor. Use more rows."
         repairs.append(Repair("single row", 0, None, 0, message))
-    elif sample_weight is None:
-        for k in np.flatnonzero((mass > 0.5) & (mass < 1.5)).tolist():
-            if k in run.floored:
-                message = (
-                    f"component {k} has 1 row: it describes an outlier. Drop that row, use fewer "
-                    "components or another start."
-                )
-                repairs.append(Repair("single row", k, None, run.floored[k], message))
+    else:
+        repairs += _few_rows(run, X, sample_weight, summary)
     repairs += _empty(run, X, sample_weight)
     told = {repair.component for repair in repairs}
     alone = [k for k in run.floored if k not in told and summary.n_rows != n_components]
@@ -153,6 +149,64 @@ def report(
     for message in dict.fromkeys(repair.message for repair in repairs):
         warn(message, DegenerateComponentWarning)
     return repairs
+
+
+def _few_rows(
+    run: Run, X: Rows, sample_weight: np.ndarray | None, summary: Summary
+) -> list[Repair]:
+    """Components that hold less than one and a half rows, whether or not they are at the floor.
+
+    Under a shared covariance an outlier alone in a component is far from the floor. A row is one
+    of mean weight here; where weights differ, the shares of single rows tell one from several.
+    """
+    mass = run.statistics.mass
+    few = np.flatnonzero(mass * summary.n_rows < FEW_ROWS * run.statistics.weight).tolist()
+    few = [k for k in few if k not in run.empty]
+    if not few:
+        return []
+    repairs = []
+    rows, shares, certain = _heaviest_rows(run.mixture, X, sample_weight)
+    for k in few:
+        if certain[k] and shares[k] * FEW_ROWS > mass[k]:
+            kind = "single row"
+            message = (
+                f"component {k} has 1 row, X[{rows[k]}]: it describes an outlier. Drop that row, "
+                "use fewer components or another start."
+            )
+        elif sample_weight is None and k not in run.floored:
+            kind = "few rows"
+            message = (
+                f"component {k} has next to no rows (mass {mass[k]:.3g}). Use fewer components or "
+                "another start."
+            )
+        else:  # at the floor, which is told as such, or several rows of small weight
+            continue
+        repairs.append(Repair(kind, k, None, run.floored.get(k, run.n_iter), message))
+    return repairs
+
+
+def _heaviest_rows(
+    mixture: Mixture, X: Rows, sample_weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each component the row it holds most of, ``w r`` of that, and whether r > 1/2.
+
+    One pass over the rows, O(N K D^2).
+    """
+    n_components = mixture.n_components
+    every = np.arange(n_components)
+    numbers, shares = np.zeros(n_components, dtype=np.int64), np.zeros(n_components)
+    certain = np.zeros(n_components, dtype=bool)
+    for begin, rows in pieces(X, max(64, CHUNK_VALUES // n_components)):
+        r = np.empty((len(rows), n_components))
+        evaluate(rows, mixture.kernel_parameters, WANT_RESPONSIBILITIES, r, 1)
+        weight = 1.0 if sample_weight is None else sample_weight[begin : begin + len(rows), None]
+        weighted = weight * r
+        top = weighted.argmax(axis=0)
+        more = weighted[top, every] > shares
+        numbers[more] = begin + top[more]
+        shares[more] = weighted[top, every][more]
+        certain[more] = r[top, every][more] > 0.5
+    return numbers, shares, certain
 
 
 def _empty(run: Run, X: Rows, sample_weight: np.ndarray | None) -> list[Repair]:

@@ -66,12 +66,13 @@ class Repair:
     kind : str
         "floor" (a covariance was raised to `reg_covar`), "empty" (a component without mass
         kept its mean and covariance, with weight 0), "re-seeded" (an emptied component became
-        half of another one), "constant" (a column without variance), "single row", "rank"
-        (linearly dependent columns) or "coinciding" (all components are in one place).
+        half of another one), "constant" (a column without variance), "single row",
+        "few rows" (a mass of less than one and a half), "rank" (linearly dependent columns)
+        or "coinciding" (all components are in one place).
     component, feature : int or None
     iteration : int
         First iteration in which it happened; 0 before the first, and for "re-seeded";
-        the last one for "coinciding".
+        the last one for "coinciding" and for rows of a component that is not at the floor.
     message : str
     """
 

@@ -64,7 +64,7 @@ WARNED = [
     ("B10", 4, TYPES, ["every component has one row"]),
     ("B11", 1, TYPES, ["one row", "the floor"]),
     ("B12", 1, ["full", "tied"], ["rank <= 2 of 10", "diag"]),
-    ("B13", 2, ["full", "diag", "spherical"], ["component", "has 1 row"]),
+    ("B13", 2, TYPES, ["component", "has 1 row"]),
 ]
 
 
@@ -169,14 +169,56 @@ def test_b11_one_row_is_its_own_mean(judge, covariance_type):
     assert result.converged
 
 
-def test_b13_the_outlier_is_named_in_the_report(judge):
+def reported(result, kind):
+    return [repair.component for repair in result.repairs if repair.kind == kind]
+
+
+@pytest.mark.parametrize("weight", [None, 1.0, 0.01, "random"])
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_b13_the_outlier_is_named_in_the_report(judge, covariance_type, weight):
+    X = outlier()
+    weights = None
+    if weight == "random":
+        weights = np.random.default_rng(3).random(len(X))
+    elif weight is not None:  # equal weights of any size, and rows that are switched off
+        weights = np.where(np.arange(len(X)) < 150, weight, 0.0)
     result = judge(
-        lambda: gm.fit(outlier(), 2, covariance_type="full", seed=0),
+        lambda: gm.fit(X, 2, covariance_type=covariance_type, sample_weight=weights, seed=0),
         warning=gm.DegenerateComponentWarning,
+        says="has 1 row, X[17]",
     )
-    singles = [repair for repair in result.repairs if repair.kind == "single row"]
-    assert len(singles) == 1
-    np.testing.assert_allclose(result.mixture.means[singles[0].component], 1e3, rtol=1e-6)
+    (single,) = reported(result, "single row")
+    np.testing.assert_allclose(result.mixture.means[single], 1e3, rtol=1e-6)
+
+
+def test_b13_a_heavy_row_may_stand_for_many():
+    X = outlier()
+    weights = np.where(X[:, 0] == 1e3, 50.0, 1.0)
+    assert not gm.fit(X, 2, covariance_type="tied", sample_weight=weights, seed=0).repairs
+
+
+def test_b13_several_rows_of_small_weight_are_not_one():
+    X = clusters(200, 2)
+    weights = np.where(np.arange(200) < 100, 0.001, 1.0)
+    assert not gm.fit(X, 2, covariance_type="tied", sample_weight=weights, seed=0).repairs
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.errors.ConvergenceWarning")
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_b13_a_component_with_next_to_no_rows_is_named(judge, covariance_type):
+    X = clusters(200, 2)
+    covariances = {
+        "full": np.stack([np.eye(2)] * 3), "tied": np.eye(2), "diag": np.ones((3, 2)),
+        "spherical": np.ones(3),
+    }[covariance_type]  # fmt: skip
+    weights, means = [0.5, 0.498, 0.002], [[8.0, 8.0], [0.0, 0.0], [4.0, 4.0]]
+    start = gm.Mixture(weights, means, covariances, covariance_type)
+    result = judge(
+        lambda: gm.fit(X, 3, covariance_type=covariance_type, start=start, max_iter=1, tol=0),
+        warning=gm.DegenerateComponentWarning,
+        says="component 2 has next to no rows (mass ",
+    )
+    assert reported(result, "few rows") == [2]
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)
