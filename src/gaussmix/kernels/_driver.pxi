@@ -36,11 +36,13 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
     if bad >= 0:
         return first + bad
-    for row in range(n_tiles * tile_rows):
-        if row >= count:
-            workspace.weight[row] = 0.0
-        else:
-            workspace.weight[row] = 1.0 if problem.weight == NULL else problem.weight[first + row]
+    if problem.weight == NULL:
+        for row in range(count):
+            workspace.weight[row] = 1.0
+    else:
+        memcpy(workspace.weight, problem.weight + first, <size_t>count * sizeof(double))
+    for row in range(count, n_tiles * tile_rows):
+        workspace.weight[row] = 0.0
     sums.mass = accumulator
     sums.first = sums.mass + model.n_components
     sums.second = sums.first + model.n_components * model.n_features

@@ -30,6 +30,8 @@ cdef extern from "_rule_tiles.h" nogil:
     void clear_sums(RuleSums *sums)
     void add_sums(const RuleSums *sums, double *scalars)
     const double SLOPE, MOST_LIMIT, LEAST_LIMIT
+    double log_below(double a)
+    double largest_of(const double *values, Py_ssize_t n)
     void soft_tile(double *joint, Py_ssize_t n_components, const double *coefficients,
                    const double *weight, const double *limits, RuleSums *sums, int unit_weights)
     void tempered_tile(double *joint, Py_ssize_t n_components, const double *coefficients,

@@ -5,11 +5,15 @@
 
 #include "_vector.h"
 
-/* Sum of |x| over n values (a multiple of LANES): NaN or inf if any value is. */
+/* Sum of |x| over n values (a multiple of LANES): NaN or inf if any value is. Four sums, or each
+ * addition would wait for the one before. */
 static double absolute_sum(const double *x, ptrdiff_t n) {
-    vec sum = v_set(0.0);
-    for (ptrdiff_t i = 0; i < n; i += LANES) sum += v_abs(v_load(x + i));
-    return v_sum(sum);
+    vec sum[4] = {v_set(0.0), v_set(0.0), v_set(0.0), v_set(0.0)};
+    ptrdiff_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        UNROLL for (int j = 0; j < 4; j++) sum[j] += v_abs(v_load(x + i + j * LANES));
+    for (; i < n; i += LANES) sum[0] += v_abs(v_load(x + i));
+    return v_sum(sum[0] + sum[1] + (sum[2] + sum[3]));
 }
 
 #if LANES == 1

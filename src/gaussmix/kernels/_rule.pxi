@@ -1,6 +1,6 @@
 # Stage 3, rule: log joint densities -> weighted responsibilities and the likelihoods' sums.
 
-from libc.math cimport INFINITY, log
+from libc.math cimport INFINITY
 
 cdef struct Rule:
     int code
@@ -49,7 +49,7 @@ cdef void negligible_limits(const Model *model, double largest_weight, const dou
         limits[k] = LEAST_LIMIT
         if (leave_out_negligible and mass[k] > 0.0 and largest_weight > 0.0
                 and model.coefficients[k] > -INFINITY):
-            limit = (log(NEGLIGIBLE * (mass[k] / largest_weight)) - 5.92
+            limit = (log_below(NEGLIGIBLE * (mass[k] / largest_weight)) - 5.92
                      - SLOPE * model.coefficients[k]) / (1.0 - SLOPE)
             limits[k] = max(LEAST_LIMIT, min(MOST_LIMIT, limit))
 
@@ -61,13 +61,11 @@ cdef void rule_block(const Rule *rule, const Model *model, uint64_t first_row, P
 
     `first_row` is the global number of the block's first row.
     """
-    cdef Py_ssize_t tile, row, rows = LANES * WIDE
-    cdef double largest = 0.0
+    cdef Py_ssize_t tile, rows = LANES * WIDE
     cdef RuleSums sums
     clear_sums(&sums)
-    for row in range(n_tiles * rows):
-        largest = max(largest, weight[row])
-    negligible_limits(model, largest, into.mass, limits)
+    negligible_limits(model, 1.0 if unit_weights else largest_of(weight, n_tiles * rows),
+                      into.mass, limits)
     for tile in range(n_tiles):
         if rule.code == RULE_SOFT:
             soft_tile(joint, model.n_components, model.coefficients, weight, limits, &sums,

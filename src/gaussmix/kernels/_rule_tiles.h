@@ -19,6 +19,23 @@ typedef struct {
     bits labels; /* see _label_tiles.h */
 } RuleSums;
 
+/* At most log(a), and less by log 2 at the most, for a > 0: from the exponent alone. */
+static double log_below(double a) {
+    uint64_t b;
+    memcpy(&b, &a, sizeof b);
+    return ((double)(b >> 52) - 1023.0) * 0.6931471805599453; /* subnormal: no less than -744 */
+}
+
+/* The largest of n values >= 0, n a multiple of LANES. */
+static double largest_of(const double *values, ptrdiff_t n) {
+    vec most = v_set(0.0);
+    double lane[LANES], largest = 0.0;
+    for (ptrdiff_t i = 0; i < n; i += LANES) most = v_max(v_load(values + i), most);
+    v_store_anywhere(lane, most);
+    for (int i = 0; i < LANES; i++) largest = lane[i] > largest ? lane[i] : largest;
+    return largest;
+}
+
 TILE vec column_maximum(const double *joint, ptrdiff_t n_components, ptrdiff_t rows) {
     vec best = v_set(UNREACHED);
     for (ptrdiff_t k = 0; k < n_components; k++) best = v_max(v_load(joint + k * rows), best);
