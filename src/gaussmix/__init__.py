@@ -57,7 +57,7 @@ __all__ = [
 # Loaded at first use: importing gaussmix and scoring with a Mixture do not need them.
 _LAZY = {
     "Clusters": ("merging", "Clusters"),
-    "FitResult": ("em", "FitResult"),
+    "FitResult": ("results", "FitResult"),
     "GaussianMixture": ("estimator", "GaussianMixture"),
     "Modes": ("modes", "Modes"),
     "OnlineMixture": ("online", "OnlineMixture"),

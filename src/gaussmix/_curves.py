@@ -9,8 +9,8 @@ import numpy as np
 from . import _validate
 from ._panels import PALETTE, RULE_GREY, new_figure, tidy
 from .criteria import NAMES
-from .em import FitResult
 from .errors import InvalidInputError
+from .results import FitResult
 
 LINES = ("-", "--", ":")
 LONG_TRACE = 100  # iterations

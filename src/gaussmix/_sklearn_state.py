@@ -16,10 +16,10 @@ import numpy as np
 from . import _sklearn_parameters as parameters
 from . import _validate
 from .covariance import family
-from .em import FitResult
 from .errors import InvalidInputError
 from .mixture import Mixture
 from .online import OnlineMixture
+from .results import FitResult
 
 # Estimators in the middle of a fit. Outside the objects, so that copies and pickles of them do
 # not take it along; with the process id, so that a forked child is not locked by what its

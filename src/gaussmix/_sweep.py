@@ -12,11 +12,12 @@ import numpy as np
 
 from . import diagnosis, fitting, rules
 from .covariance import Floor
-from .em import FitResult, IterationState, Repair, Run
+from .em import Run
 from .errors import DegenerateFitError, InvalidInputError
 from .expectation import row_flops
 from .mixture import Mixture
 from .neighbours import merges, splits
+from .results import FitResult, IterationState, Repair
 from .search import FitOptions, Start
 
 # Splits, or merges, that short runs try for each number of components; on faithful (K up to 9) 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from .em import FitResult, IterationState
+from .results import FitResult, IterationState
 
 
 class Printer:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-
-from .covariance import Floor
-from .em import IterationState, Maximise, Run, Stage, run_em
-from .expectation import Expectation
+from .annealing import run_annealed
+from .em import Run, run_em
 from .mixture import Mixture
-from .rules import HARD, SOFT, Algorithm
-
-
-@dataclass(frozen=True)
-class Task:
-    """What all algorithms of a fit work on."""
-
-    expectation: Expectation
-    maximise: Maximise
-    floor: Floor
-    tol: float
-    max_iter: int
-    rng: np.random.Generator
+from .results import IterationState, Stage
+from .rules import HARD, SOFT, Algorithm, Annealed, Stochastic
+from .stochastic import run_stochastic
+from .task import Task
 
 
 def run(
@@ -42,22 +30,38 @@ def run(
     for algorithm in algorithms:
         done = 0 if total is None else total.n_iter
         mixture = start if total is None else total.mixture
-        part = run_em(
-            task.expectation,
-            mixture,
-            task.maximise,
-            task.floor,
-            tol=0.0 if algorithm is HARD else task.tol,
-            max_iter=task.max_iter,
-            rule=algorithm,
-            callback=_shifted(callback, done),
-            previous_objective=previous_objective if done == 0 and algorithm is SOFT else None,
-        )
-        part = part._replace(stages=(Stage(algorithm.name, 0, part.n_iter, part.stop_reason),))
+        previous = previous_objective if total is None else None
+        part = _run_one(algorithm, task, mixture, task.observer(callback, done), previous)
         total = part if total is None else joined(total, part)
         if total.stop_reason == "callback":
             break
     return total
+
+
+def _run_one(
+    algorithm: Algorithm,
+    task: Task,
+    start: Mixture,
+    callback: Callable[[IterationState], object] | None,
+    previous_objective: float | None,
+) -> Run:
+    if isinstance(algorithm, Stochastic) and task.max_iter > 0:
+        return run_stochastic(algorithm, task, start, callback)
+    if isinstance(algorithm, Annealed) and task.max_iter > 0:
+        return run_annealed(algorithm, task, start, callback)
+    rule = HARD if algorithm is HARD else SOFT
+    part = run_em(
+        task.expectation,
+        start,
+        task.maximise,
+        task.floor,
+        tol=0.0 if rule is HARD else task.tol,
+        max_iter=task.max_iter,
+        rule=rule,
+        callback=callback,
+        previous_objective=previous_objective if rule is SOFT else None,
+    )
+    return part._replace(stages=(Stage(algorithm.name, 0, part.n_iter, part.stop_reason),))
 
 
 def joined(first: Run, rest: Run) -> Run:
@@ -95,12 +99,3 @@ def _joined_stages(first: Run, rest: Run) -> tuple[Stage, ...]:
         else:
             stages.append(moved)
     return tuple(stages)
-
-
-def _shifted(
-    callback: Callable[[IterationState], object] | None, done: int
-) -> Callable[[IterationState], object] | None:
-    """The callback, told of iterations that begin after `done` others."""
-    if callback is None or done == 0:
-        return callback
-    return lambda state: callback(replace(state, iteration=state.iteration + done))

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .covariance import Floor
-from .em import EPS, Repair, Run
+from .em import EPS, Run
 from .errors import DegenerateComponentWarning, InvalidInputError, PrecisionWarning, warn
 from .expectation import Expectation, evaluate
 from .kernels.contract import FACTOR_DIAG, WANT_RESPONSIBILITIES, Parameters
 from .mixture import Mixture
+from .results import Repair
 from .sources import Rows, extremes, pieces, take
 from .statistics import SufficientStatistics
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from .kernels import contract
 from .kernels.contract import StepPlan
 from .maximisation import Maximiser, Step, flat_state, mixture_of, statistics_of
 from .mixture import Mixture
+from .results import IterationState, Stage
 from .rules import HARD, SOFT, Rule
 from .statistics import SufficientStatistics
 
@@ -31,160 +31,6 @@ LOOP_REASONS = {
 }
 NOUNS = {"log_likelihood": "log-likelihood", "classification": "classification log-likelihood"}
 ENDS = ("tol", "no change", "same labels", "closed form")  # stop reasons of a run that converged
-
-
-@dataclass(frozen=True)
-class IterationState:
-    """What a callback sees after each iteration.
-
-    Attributes
-    ----------
-    iteration : int
-        1 after the first M-step.
-    mixture : Mixture
-    log_likelihood : float
-        Total, of `mixture`, in nats.
-    change : float
-        Mean log-likelihood gained by this iteration, in nats per unit weight.
-    start : int
-        Number of the start this iteration belongs to, from 0.
-    """
-
-    iteration: int
-    mixture: Mixture
-    log_likelihood: float
-    change: float
-    start: int = 0
-
-
-@dataclass(frozen=True)
-class Repair:
-    """Something a fit had to mend, or could not.
-
-    Attributes
-    ----------
-    kind : str
-        "floor" (a covariance was raised to `reg_covar`), "empty" (a component without mass
-        kept its mean and covariance, with weight 0), "re-seeded" (an emptied component became
-        half of another one), "constant" (a column without variance), "single row",
-        "few rows" (a mass of less than one and a half), "rank" (linearly dependent columns)
-        or "coinciding" (all components are in one place).
-    component, feature : int or None
-    iteration : int
-        First iteration in which it happened; 0 before the first, and for "re-seeded";
-        the last one for "coinciding" and for rows of a component that is not at the floor.
-    message : str
-    """
-
-    kind: str
-    component: int | None
-    feature: int | None
-    iteration: int
-    message: str
-
-
-@dataclass(frozen=True)
-class StartReport:
-    """What one start reached.
-
-    Attributes
-    ----------
-    kind : str
-        "kmeans", "k-means++", "broad", "mixture", "re-seeded", ...
-    log_likelihood : float
-        Total, in nats; nan if it failed. Starts of hard EM are compared by the classification
-        log-likelihood instead.
-    n_iter : int
-    converged : bool
-    continued : bool
-        False if it was given up after the short run.
-    error : str or None
-        Why it failed.
-    """
-
-    kind: str
-    log_likelihood: float
-    n_iter: int
-    converged: bool
-    continued: bool
-    error: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """The part of a fit that one algorithm has done.
-
-    Attributes
-    ----------
-    algorithm : str
-        "em", "hard", "stochastic" or "annealed".
-    begin, end : int
-        Its iterations: ``result.log_likelihood[begin : end + 1]`` is its trace.
-    stop_reason : str
-        As in `FitResult`.
-    """
-
-    algorithm: str
-    begin: int
-    end: int
-    stop_reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """A fitted mixture and how it was found.
-
-    Attributes
-    ----------
-    mixture : Mixture
-    log_likelihood : ndarray (n_iter + 1,)
-        Total, in nats; element i belongs to the mixture after i iterations, the last one to
-        `mixture`. With ``algorithm="em"`` it never falls by more than rounding.
-    classification : ndarray (n_iter + 1,)
-        Classification log-likelihoods ``sum_n max_k log(w_k N(x_n; k))``, beside these. With
-        ``algorithm="hard"`` it never falls by more than rounding.
-    n_iter : int
-        M-steps done.
-    converged : bool
-    stop_reason : str
-        "tol", "no change", "same labels" (hard), "closed form", "max_iter", "callback", or
-        "rounding": the objective fell by more than rounding explains, and the better mixture
-        was kept.
-    starts : list of StartReport
-    repairs : list of Repair
-    stages : list of Stage
-        What each algorithm has done, in their order.
-    config : dict
-        The arguments, with the backend and the number of threads that ran.
-    timings : dict
-        Seconds: "start", "em", "total".
-    statistics : SufficientStatistics
-        Of the data under `mixture`, by the rule of the algorithm.
-    """
-
-    mixture: Mixture
-    log_likelihood: np.ndarray
-    classification: np.ndarray
-    n_iter: int
-    converged: bool
-    stop_reason: str
-    starts: list[StartReport]
-    repairs: list[Repair]
-    stages: list[Stage] = field(repr=False)
-    config: dict = field(repr=False)
-    timings: dict = field(repr=False)
-    statistics: SufficientStatistics = field(repr=False)
-
-    def __repr__(self) -> str:
-        state = "converged" if self.converged else "not converged"
-        lines = [
-            f"FitResult: log-likelihood {self.log_likelihood[-1]:.6g}, {state} after "
-            f"{self.n_iter} iterations ({self.stop_reason}), {len(self.starts)} "
-            f"{'start' if len(self.starts) == 1 else 'starts'}",
-            repr(self.mixture),
-        ]
-        lines += [f"  repaired: {repair.message}" for repair in self.repairs]
-        return "\n".join(lines)
 
 
 class Run(NamedTuple):

@@ -83,7 +83,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
     verbose : int, default=0
         1 prints iterations, 2 adds times and changes of the log-likelihood.
     verbose_interval : int, default=10
-    algorithm : {'em', 'hard'}, or a list of them, default='em'
+    algorithm : {'em', 'hard', 'stochastic', 'annealed'}, object or list, default='em'
         As in `gaussmix.fit`.
     n_threads : int or None, default=None
         None uses what the machine, OMP_NUM_THREADS and container limits allow.

@@ -9,10 +9,11 @@ import numpy as np
 
 from . import _validate, backends, diagnosis, rules, threads
 from .covariance import Floor, family
-from .em import FitResult, IterationState, Run
+from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
 from .mixture import Mixture, frozen
+from .results import FitResult, IterationState
 from .search import FitOptions, Search, Start
 from .sources import Rows, open_rows
 from .start import KINDS, StartMaker
@@ -47,11 +48,22 @@ def fit(
     n_components : int
         K, at most the number of rows of positive weight.
     covariance_type : {"full", "tied", "diag", "spherical"}
-    algorithm : str, or a list of them
-        "em"; or "hard": classification EM, in which each row counts for its most probable
-        component only (`gaussmix.rules.Hard`). It raises the classification log-likelihood and
-        ends where no label changes. Those of a list are run one after the other, each for at
-        most `max_iter` iterations.
+    algorithm : str, an object of `gaussmix.rules`, or a list of such
+        "em"; or
+
+        "hard": classification EM, in which each row counts for its most probable component only.
+        It raises the classification log-likelihood and ends where no label changes
+        (`gaussmix.rules.Hard`);
+
+        "stochastic": labels are drawn in each of `max_iter` iterations, and the iterate of
+        highest log-likelihood is polished by a few EM iterations; or the second half of the chain
+        is averaged, with ``gaussmix.rules.Stochastic(average=True)``;
+
+        "annealed": responsibilities at a falling temperature, then EM, for poor starts
+        (`gaussmix.rules.Annealed`).
+
+        Those of a list are run one after the other, each for at most `max_iter` iterations. With
+        several starts, what is continued after a short run by EM (or hard EM) is run by them.
     start : str, Mixture, list of Mixture or array_like
         "kmeans" (k-means on scaled features; on a random sample where N is large),
         "k-means++" (its seeds alone), "random" (random responsibilities: components that start

@@ -13,11 +13,11 @@ from itertools import islice
 import numpy as np
 
 from .covariance import Floor
-from .em import FitResult
 from .expectation import evaluate
 from .kernels.contract import WANT_RESPONSIBILITIES
 from .mixture import Mixture
 from .reseeding import CHUNK_VALUES, centred, halved, maximised, split_shares, sums_to_cut
+from .results import FitResult
 from .statistics import SufficientStatistics
 
 

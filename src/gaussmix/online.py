@@ -11,11 +11,11 @@ import numpy as np
 from . import _validate, sources, threads
 from .covariance import family
 from .diagnosis import components_named
-from .em import FitResult, Repair
 from .errors import DegenerateComponentWarning, DegenerateFitError, InvalidInputError, warn
 from .fitting import checked, run
 from .mixture import Mixture
 from .recursion import Recursion
+from .results import FitResult, Repair
 from .search import FitOptions
 from .start import KINDS
 from .statistics import SufficientStatistics

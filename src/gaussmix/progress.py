@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .em import IterationState
+from .results import IterationState
 
 
 class Progress:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from . import _validate
 from .errors import InvalidInputError
 from .kernels import contract
@@ -46,6 +48,109 @@ class Hard:
         return "Hard()"
 
 
+class Stochastic:
+    """Stochastic EM: labels drawn from the posterior probabilities, in `max_iter` iterations.
+
+    A chain of mixtures that wanders around good optima and leaves poor ones. Its likelihood falls
+    and rises; the result is made of the whole chain. With sample weights a row is drawn as one,
+    whatever it weighs.
+
+    Parameters
+    ----------
+    average : bool
+        The result is the mean of the parameters over the second half of the chain, whose
+        components are kept in one order by matching each mixture to the mean so far. If False, it
+        is the mixture of highest log-likelihood, polished.
+    polish : int, >= 0
+        At most so many EM iterations from the best mixture.
+
+    Notes
+    -----
+    A component that draws too few rows to determine a covariance stays as it was for that
+    iteration. The draw for a row follows from seed, iteration and the row's number: it is the same
+    on any number of threads and in any chunks (see ``kernels.contract.RuleCall``). Weights and
+    means of all iterations are kept, 8 `max_iter` K (D + 1) bytes (`FitResult.stages`).
+
+    References
+    ----------
+    Celeux & Diebolt (1985), Computational Statistics Quarterly 2, 73-82.
+    """
+
+    name = "stochastic"
+    objective = "log_likelihood"
+
+    def __init__(self, average: bool = False, polish: int = 10) -> None:
+        if not isinstance(average, (bool, np.bool_)):
+            raise InvalidInputError(f"average is {_validate.shown(average)}; pass True or False.")
+        self.average = bool(average)
+        self.polish = _validate.integer("polish", polish, 0)
+
+    def __repr__(self) -> str:
+        return f"Stochastic(average={self.average}, polish={self.polish})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Stochastic and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    @staticmethod
+    def drawn(seed: int, iteration: int) -> Drawn:
+        """The rule of one iteration of the chain that `seed` determines."""
+        return Drawn(contract.RuleCall(contract.RULE_STOCHASTIC, 1.0, seed, iteration))
+
+
+class Annealed:
+    """Annealed EM: responsibilities at a falling temperature, then plain EM.
+
+    The E-step takes the log joint densities times an inverse temperature that grows from `beta`
+    to 1, by an equal factor in each iteration. Where it is low the objective has few optima, so
+    that poor starts lead to the same places as good ones. Only means and weights move then;
+    covariances are held at the data's variances times K^(-2/D) / 4, whatever those of the start
+    were, and estimated by the plain EM that follows. (If they moved too, components would merge
+    for good: where all are one, each has the covariance of all data, and a small difference of
+    their means shrinks by the factor `beta` in an iteration. With held ones it grows, as soon as
+    the temperature is low enough.)
+
+    Parameters
+    ----------
+    beta : float in (0, 1]
+        The inverse temperature of the first iteration.
+    n_iter : int, >= 1
+        Annealed iterations. The plain ones that follow are at most `max_iter`.
+
+    References
+    ----------
+    Ueda & Nakano (1998), Neural Networks 11(2), 271-282; held covariances: Rose, Gurewitz & Fox
+    (1990), Physical Review Letters 65(8), 945-948.
+    """
+
+    name = "annealed"
+    objective = "log_likelihood"
+
+    def __init__(self, beta: float = 0.1, n_iter: int = 50) -> None:
+        self.beta = _validate.real("beta", beta, 0.0, 1.0, low_open=True)
+        self.n_iter = _validate.integer("n_iter", n_iter, 1)
+
+    def __repr__(self) -> str:
+        return f"Annealed(beta={self.beta}, n_iter={self.n_iter})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Annealed and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def schedule(self) -> np.ndarray:
+        """(n_iter,) inverse temperatures of the annealed iterations, all below 1 if `beta` is."""
+        return self.beta ** (1.0 - np.arange(self.n_iter) / self.n_iter)
+
+    @staticmethod
+    def tempered(beta: float) -> Tempered:
+        """The rule of one iteration."""
+        return Tempered(contract.RuleCall(contract.RULE_TEMPERED, float(beta)))
+
+
 class Drawn(NamedTuple):
     """The rule of one stochastic E-step."""
 
@@ -61,10 +166,10 @@ class Tempered(NamedTuple):
 
 
 Rule = Soft | Hard | Drawn | Tempered
-Algorithm = Soft | Hard
+Algorithm = Soft | Hard | Stochastic | Annealed
 SOFT = Soft()
 HARD = Hard()
-NAMED = {"em": SOFT, "hard": HARD}
+NAMED = {"em": SOFT, "hard": HARD, "stochastic": Stochastic(), "annealed": Annealed()}
 
 
 def algorithms(value: object) -> tuple[Algorithm, ...]:
@@ -78,14 +183,15 @@ def algorithms(value: object) -> tuple[Algorithm, ...]:
         if isinstance(item, str) and item in NAMED:
             found.append(NAMED[item])
         elif isinstance(item, tuple(type(known) for known in NAMED.values())):
-            found.append(NAMED[item.name] if item.name in ("em", "hard") else item)
+            # SOFT and HARD are compared by identity.
+            found.append(NAMED[item.name] if isinstance(item, Soft | Hard) else item)
         else:
             found = []
             break
     if not found:
         names = ", ".join(repr(name) for name in NAMED)
         raise InvalidInputError(
-            f"algorithm is {_validate.shown(value)}; pass one of {names}, or a list of them to run "
-            "one after the other."
+            f"algorithm is {_validate.shown(value)}; pass one of {names}, an object of "
+            "gaussmix.rules, or a list of such to run one after the other."
         )
     return tuple(found)

@@ -10,17 +10,19 @@ from typing import NamedTuple
 import numpy as np
 
 from . import algorithms
-from .algorithms import Task, joined
+from .algorithms import joined
 from .covariance import Floor
 from .diagnosis import components_named, distinct_rows
-from .em import IterationState, Repair, Run, StartReport, rounding_bound
+from .em import Run, rounding_bound
 from .errors import DegenerateComponentWarning, DegenerateFitError, warn
 from .expectation import row_flops
 from .maximisation import Maximiser
 from .mixture import Mixture
 from .reseeding import reseeded
+from .results import IterationState, Repair, StartReport
 from .rules import HARD, SOFT, Algorithm
 from .start import KINDS, StartMaker
+from .task import Task
 
 SHORT_ITERATIONS = 5
 CONTINUED_SHARE = 3  # one in so many short runs is continued, and more where that costs little

@@ -13,7 +13,6 @@ from . import _validate, criteria, rules, threads
 from ._sweep import Candidate, Sweep, folds_of, held_out
 from .covariance import family
 from .criteria import NAMES
-from .em import FitResult
 from .errors import (
     ConvergenceWarning,
     DegenerateComponentWarning,
@@ -23,6 +22,7 @@ from .errors import (
 )
 from .fitting import checked, not_converged
 from .mixture import Mixture
+from .results import FitResult
 from .search import FitOptions
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")

@@ -1,0 +1,178 @@
+"""What a fit tells: the result, its starts, stages and repairs, and what a callback sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .mixture import Mixture
+from .statistics import SufficientStatistics
+
+
+@dataclass(frozen=True)
+class IterationState:
+    """What a callback sees after each iteration.
+
+    Attributes
+    ----------
+    iteration : int
+        1 after the first M-step.
+    mixture : Mixture
+    log_likelihood : float
+        Total, of `mixture`, in nats.
+    change : float
+        Mean log-likelihood gained by this iteration, in nats per unit weight.
+    start : int
+        Number of the start this iteration belongs to, from 0.
+    """
+
+    iteration: int
+    mixture: Mixture
+    log_likelihood: float
+    change: float
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Something a fit had to mend, or could not.
+
+    Attributes
+    ----------
+    kind : str
+        "floor" (a covariance was raised to `reg_covar`), "empty" (a component without mass
+        kept its mean and covariance, with weight 0), "re-seeded" (an emptied component became
+        half of another one), "constant" (a column without variance), "single row",
+        "few rows" (a mass of less than one and a half), "rank" (linearly dependent columns)
+        or "coinciding" (all components are in one place).
+    component, feature : int or None
+    iteration : int
+        First iteration in which it happened; 0 before the first, and for "re-seeded";
+        the last one for "coinciding" and for rows of a component that is not at the floor.
+    message : str
+    """
+
+    kind: str
+    component: int | None
+    feature: int | None
+    iteration: int
+    message: str
+
+
+@dataclass(frozen=True)
+class StartReport:
+    """What one start reached.
+
+    Attributes
+    ----------
+    kind : str
+        "kmeans", "k-means++", "broad", "mixture", "re-seeded", ...
+    log_likelihood : float
+        Total, in nats; nan if it failed. Starts of hard EM are compared by the classification
+        log-likelihood instead.
+    n_iter : int
+    converged : bool
+    continued : bool
+        False if it was given up after the short run.
+    error : str or None
+        Why it failed.
+    """
+
+    kind: str
+    log_likelihood: float
+    n_iter: int
+    converged: bool
+    continued: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The part of a fit that one algorithm has done.
+
+    Attributes
+    ----------
+    algorithm : str
+        "em", "hard", "stochastic" or "annealed".
+    begin, end : int
+        Its iterations: ``result.log_likelihood[begin : end + 1]`` is its trace.
+    stop_reason : str
+        As in `FitResult`.
+    weights : ndarray (end - begin + 1, K) or None
+        Of every mixture of a stochastic chain.
+    means : ndarray (end - begin + 1, K, D) or None
+        The same.
+    best : int or None
+        Which of them had the highest log-likelihood.
+    betas : ndarray (end - begin,) or None
+        Inverse temperatures of annealed iterations.
+    """
+
+    algorithm: str
+    begin: int
+    end: int
+    stop_reason: str
+    weights: np.ndarray | None = field(default=None, repr=False)
+    means: np.ndarray | None = field(default=None, repr=False)
+    best: int | None = None
+    betas: np.ndarray | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A fitted mixture and how it was found.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    log_likelihood : ndarray (n_iter + 1,)
+        Total, in nats; element i belongs to the mixture after i iterations, the last one to
+        `mixture`. With ``algorithm="em"`` it never falls by more than rounding. To come back
+        to the best iterate of a stochastic chain, or to its average, counts as an iteration.
+    classification : ndarray (n_iter + 1,)
+        Classification log-likelihoods ``sum_n max_k log(w_k N(x_n; k))``, beside these. With
+        ``algorithm="hard"`` it never falls by more than rounding.
+    n_iter : int
+        M-steps done.
+    converged : bool
+        Of a stochastic fit: whether the EM iterations from the best iterate reached `tol`.
+    stop_reason : str
+        "tol", "no change", "same labels" (hard), "chain" (stochastic: all draws were made),
+        "closed form", "max_iter", "callback", or "rounding": the objective fell by more than
+        rounding explains, and the better mixture was kept.
+    starts : list of StartReport
+    repairs : list of Repair
+    stages : list of Stage
+        What each algorithm has done, in their order.
+    config : dict
+        The arguments, with the backend and the number of threads that ran.
+    timings : dict
+        Seconds: "start", "em", "total".
+    statistics : SufficientStatistics
+        Of the data under `mixture`, by the rule of the algorithm.
+    """
+
+    mixture: Mixture
+    log_likelihood: np.ndarray
+    classification: np.ndarray
+    n_iter: int
+    converged: bool
+    stop_reason: str
+    starts: list[StartReport]
+    repairs: list[Repair]
+    stages: list[Stage] = field(repr=False)
+    config: dict = field(repr=False)
+    timings: dict = field(repr=False)
+    statistics: SufficientStatistics = field(repr=False)
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        lines = [
+            f"FitResult: log-likelihood {self.log_likelihood[-1]:.6g}, {state} after "
+            f"{self.n_iter} iterations ({self.stop_reason}), {len(self.starts)} "
+            f"{'start' if len(self.starts) == 1 else 'starts'}",
+            repr(self.mixture),
+        ]
+        lines += [f"  repaired: {repair.message}" for repair in self.repairs]
+        return "\n".join(lines)

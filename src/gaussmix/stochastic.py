@@ -1,0 +1,175 @@
+"""Stochastic EM: a chain of mixtures whose labels are drawn, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .em import Run, finite, run_em
+from .errors import DegenerateFitError
+from .matching import matched
+from .maximisation import Step
+from .mixture import Mixture, frozen
+from .results import IterationState, Stage
+from .rules import Stochastic
+from .statistics import SufficientStatistics
+from .task import Task
+
+
+def run_stochastic(
+    algorithm: Stochastic,
+    task: Task,
+    start: Mixture,
+    callback: Callable[[IterationState], object] | None,
+) -> Run:
+    """``task.max_iter`` draws from `start`, then what `algorithm` makes of them.
+
+    The trace of the chain is followed by that of the mixture which comes out: the average, or the
+    best iterate and its EM iterations.
+    """
+    chain = _Chain(algorithm, task, start)
+    chain.draw(callback)
+    if algorithm.average and chain.average is not None:
+        found, polish = chain.average.mixture(), 0
+    else:
+        found, polish = chain.best, 0 if chain.stopped else algorithm.polish
+    done = len(chain.log_likelihood)  # to come back to the best, or to average, counts as one
+    end = run_em(
+        task.expectation,
+        found,
+        task.maximise,
+        task.floor,
+        tol=task.tol,
+        max_iter=polish,
+        callback=task.observer(callback, done),
+    )
+    stages = (chain.stage(), Stage("em", done, done + end.n_iter, end.stop_reason))
+    stopped = chain.stopped or end.stop_reason == "callback"
+    return end._replace(
+        log_likelihood=chain.log_likelihood + end.log_likelihood,
+        classification=chain.classification + end.classification,
+        n_iter=done + end.n_iter,
+        stop_reason="callback" if stopped else "chain",
+        floored={k: done + iteration for k, iteration in end.floored.items()},
+        empty={k: done + iteration for k, iteration in end.empty.items()},
+        stages=stages if polish else stages[:1],
+    )
+
+
+class _Chain:
+    """The draws, as far as they have been made."""
+
+    def __init__(self, algorithm: Stochastic, task: Task, start: Mixture) -> None:
+        self.algorithm, self.task = algorithm, task
+        self.seed = int(task.rng.integers(1 << 63))
+        self.mixture = self.best = start
+        self.best_at = 0
+        self.average: _Average | None = None
+        self.stopped = False  # by the callback
+        self.log_likelihood: list[float] = []
+        self.classification: list[float] = []
+        self.weights: list[np.ndarray] = []
+        self.means: list[np.ndarray] = []
+
+    def draw(self, callback: Callable[[IterationState], object] | None) -> None:
+        """The whole chain: a pass over the rows for each mixture, which also draws the next."""
+        task = self.task
+        for iteration in range(task.max_iter + 1):
+            rule = self.algorithm.drawn(self.seed, iteration)
+            statistics = finite(task.expectation(self.mixture.kernel_parameters, rule), iteration)
+            self._record(statistics)
+            if callback is not None and iteration and callback(self._state(statistics)):
+                self.stopped = True
+            if self.stopped or iteration == task.max_iter:
+                return
+            self.mixture = next_of_chain(task, statistics, self.mixture)
+
+    def _record(self, statistics: SufficientStatistics) -> None:
+        iteration, likelihood = len(self.log_likelihood), statistics.log_likelihood
+        self.log_likelihood.append(likelihood)
+        self.classification.append(statistics.classification)
+        self.weights.append(self.mixture.weights)
+        self.means.append(self.mixture.means)
+        if likelihood > self.log_likelihood[self.best_at]:
+            self.best, self.best_at = self.mixture, iteration
+        if self.algorithm.average and 2 * iteration > self.task.max_iter:
+            if self.average is None:
+                self.average = _Average(self.mixture)
+            else:
+                self.average.add(matched(self.average.mixture(), self.mixture, self.task.floor),
+                                 self.mixture)  # fmt: skip
+
+    def _state(self, statistics: SufficientStatistics) -> IterationState:
+        before, now = self.log_likelihood[-2:]
+        change = (now - before) / statistics.weight
+        return IterationState(len(self.log_likelihood) - 1, self.mixture, now, change)
+
+    def stage(self) -> Stage:
+        """The chain's own part of the result."""
+        return Stage(
+            self.algorithm.name,
+            0,
+            len(self.log_likelihood) - 1,
+            "callback" if self.stopped else "max_iter",
+            weights=frozen(np.array(self.weights)),
+            means=frozen(np.array(self.means)),
+            best=self.best_at,
+        )
+
+
+class _Average:
+    """The mean of the parameters of mixtures whose components are in one order."""
+
+    def __init__(self, first: Mixture) -> None:
+        self.family = first.family
+        self.sums = [np.array(part) for part in _parameters(first)]
+        self.count = 1
+
+    def add(self, order: np.ndarray, mixture: Mixture) -> None:
+        """One more mixture, whose component ``order[k]`` is the k-th."""
+        weights, means, covariances = _parameters(mixture)
+        if len(covariances) == len(order) and self.family.name != "tied":
+            covariances = covariances[order]
+        for total, part in zip(self.sums, (weights[order], means[order], covariances), strict=True):
+            total += part
+        self.count += 1
+
+    def mixture(self) -> Mixture:
+        """The average, which is above the floor as all of its parts are."""
+        weights, means, covariances = (total / self.count for total in self.sums)
+        return Mixture._of(self.family, weights / weights.sum(), means, covariances)
+
+
+def _parameters(mixture: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return mixture.weights, mixture.means, mixture.covariances
+
+
+def next_of_chain(task: Task, statistics: SufficientStatistics, mixture: Mixture) -> Mixture:
+    """The M-step from drawn labels; a component that drew too few rows stays as it was.
+
+    Too few are those that do not determine a covariance. Such a component keeps its weight too,
+    so that the next draw may give it rows again: a chain does not lose it. Where even then no
+    covariance can be had, e.g. of equal rows without a floor, the mixture stays for another draw.
+    """
+    least = {"full": mixture.n_features + 1, "pooled": 1}.get(statistics.layout, 2)
+    row = statistics.weight / max(statistics.n_rows, 1)
+    # A part in a thousand less: the weights of `least` rows need not add up to theirs exactly.
+    few = statistics.mass < 0.999 * least * row
+    if not few.any():
+        return _maximised(task, statistics, mixture)
+    if few.all():
+        return mixture
+    mass = np.where(few, 0.0, statistics.mass)
+    kept = float(mixture.weights[few].sum())
+    updated = _maximised(task, statistics._with(mass=mass), mixture)
+    weights = np.where(few, mixture.weights, (1.0 - kept) * mass / mass.sum())
+    return Mixture._of(updated.family, weights / weights.sum(), updated.means, updated.covariances)
+
+
+def _maximised(task: Task, statistics: SufficientStatistics, mixture: Mixture) -> Mixture:
+    try:
+        step: Step = task.maximise(statistics, mixture)
+    except DegenerateFitError:
+        return mixture
+    return step.mixture
