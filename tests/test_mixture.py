@@ -229,6 +229,28 @@ def test_parameters_are_counted(covariance_type, expected):
     assert random_mixture(covariance_type).n_parameters == expected
 
 
+@pytest.mark.parametrize("n_features", (1, 2, 7))
+@pytest.mark.parametrize("n_components", (1, 3, 9))
+def test_parameter_counts_are_the_degrees_of_freedom_of_mclust(n_components, n_features):
+    """Those that its nMclustParams counts for the models VII, VVI, EEE and VVV.
+
+    For faithful, where D = 2, mclust prints df 11 for EEE with three components.
+    """
+    K, D = n_components, n_features
+    mixing_and_means = K - 1 + K * D
+    covariances = {
+        "spherical": (K, np.ones(K)),
+        "diag": (K * D, np.ones((K, D))),
+        "tied": (D * (D + 1) // 2, np.eye(D)),
+        "full": (K * D * (D + 1) // 2, np.stack([np.eye(D)] * K)),
+    }
+    for covariance_type, (expected, values) in covariances.items():
+        mixture = gm.Mixture(np.full(K, 1 / K), np.zeros((K, D)), values, covariance_type)
+        assert mixture.n_parameters == mixing_and_means + expected
+        if (covariance_type, K, D) == ("tied", 3, 2):
+            assert mixture.n_parameters == 11
+
+
 def test_an_empty_batch_gives_empty_results(mixture):
     empty = np.empty((0, D))
     assert mixture.predict(empty).shape == (0,)
