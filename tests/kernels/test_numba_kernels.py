@@ -5,14 +5,14 @@ import threading
 import numpy as np
 import pytest
 
-from gaussmix.kernels import contract
+from gaussmix.kernels import contract, reference
 from kernel_calls import accumulate, evaluate, make_parameters
 
 pytest.importorskip("numba")
 
 from numba import njit
 
-from gaussmix.kernels import numba_kernels, numba_tiles
+from gaussmix.kernels import numba_kernels, numba_moments, numba_tiles
 
 LONG = np.longdouble
 EPS = np.finfo(np.float64).eps
@@ -58,6 +58,23 @@ def test_log_is_within_an_ulp():
     found = np.array([log_above_one(value) for value in s])
     assert np.abs(found / np.log(s.astype(LONG)) - 1).max() <= RTOL_ELEMENTARY
     assert log_above_one(1.0) == 0.0
+
+
+def test_packed_rows_sum_to_what_all_rows_sum_to():
+    rng = np.random.default_rng(3)
+    n_features, n_components = numba_moments.MANY + 3, 6
+    parameters = make_parameters(rng, contract.FACTOR_FULL, n_components, n_features)
+    parameters = parameters._replace(means=3 * parameters.means)
+    # The first component has most rows of a block, which are taken as they lie; the others few.
+    labels = rng.choice(n_components, 2000, p=[0.8, 0.1, 0.05, 0.03, 0.015, 0.005])
+    X = parameters.means[labels] + rng.normal(size=(2000, n_features))
+    layout = contract.LAYOUT_FULL
+    found = accumulate(numba_kernels, X, parameters, layout)
+    expected = accumulate(reference, X, parameters, layout)
+    # Each sum has at most as many roundings as rows, relative to the sum of its terms' sizes, which
+    # the moments of |x - mean| bound.
+    mass, second = expected[:n_components].max(), np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=len(X) * EPS * max(mass, second))
 
 
 def test_one_thread_starts_no_thread(monkeypatch):

@@ -36,7 +36,7 @@ from .contract import (
     RuleCall,
     offsets,
 )
-from .numba_moments import FEW, moments, pool, pooled_moments
+from .numba_moments import FEW, lowest_peak, moments, pool, pooled_moments
 from .numba_stages import (
     add_labels,
     draw,
@@ -274,7 +274,7 @@ def _accumulate_driver(stamp: int) -> Callable:
         joint = new(n_components * ROWS)
         weight, largest, logpdf, entropy = new(ROWS), new(ROWS), new(ROWS), new(ROWS)
         scale, floor = new(ROWS), new(ROWS)
-        labels = np.empty(ROWS, dtype=np.int64)
+        labels, kept = np.empty(ROWS, dtype=np.int64), np.empty(ROWS, dtype=np.int64)
         whitened = np.empty(n_components * n_features)
         if kind == FACTOR_SHARED:
             whiten_means(factors, means, centre, n_components, n_features, whitened)
@@ -331,7 +331,8 @@ def _accumulate_driver(stamp: int) -> Callable:
                     )  # fmt: skip
                 else:
                     moments(
-                        x, joint, means, layout, n_components, n_features, y, v,
+                        x, joint, log_coefficients, means, lowest_peak(weight, largest), beta,
+                        layout, n_components, n_features, y, v, kept,
                         accumulators, mass, mass + first, mass + second,
                     )  # fmt: skip
         return -1

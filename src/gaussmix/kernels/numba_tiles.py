@@ -262,8 +262,11 @@ def row_sum(block, row):
 
 
 @reduction
-def add_products(v, y, n_features, out, o):
-    """Adds v y^T, summed over the block's rows, to the lower triangle at out[o : o + D * D]."""
+def add_products(v, y, count, n_features, out, o):
+    """Adds v y^T, summed over the block's first `count` (unsigned) rows, to `out`.
+
+    To the lower triangle at out[o : o + D * D], that is.
+    """
     for panel in range(0, n_features - 1, PANEL):
         for d in range(panel, n_features - 1, 2):
             r = o + d * n_features
@@ -271,12 +274,12 @@ def add_products(v, y, n_features, out, o):
             v0, v1 = feature(d), feature(d + 1)
             begin = panel + d % 4
             if begin == 2:
-                _add_tile(v, v0, v1, y, 0, out, r, s)
+                _add_tile(v, v0, v1, y, 0, count, out, r, s)
             for e in range(begin, min(d, begin + PANEL), 4):
-                _add_wide_tile(v, v0, v1, y, e, out, r, s)
+                _add_wide_tile(v, v0, v1, y, e, count, out, r, s)
             if d < begin + PANEL:
                 a = b = c = 0.0
-                for i in range(LANES):
+                for i in range(count):
                     a += v[v0 + i] * y[v0 + i]
                     b += v[v1 + i] * y[v0 + i]
                     c += v[v1 + i] * y[v1 + i]
@@ -286,15 +289,15 @@ def add_products(v, y, n_features, out, o):
     if n_features % 2:
         v0 = feature(n_features - 1)
         for e in range(n_features):
-            out[o + (n_features - 1) * n_features + e] += _dot(v, v0, y, feature(e))
+            out[o + (n_features - 1) * n_features + e] += _dot(v, v0, y, feature(e), count)
 
 
 @reduction
-def _add_wide_tile(v, v0, v1, y, e, out, r, s):
+def _add_wide_tile(v, v0, v1, y, e, count, out, r, s):
     """Adds two rows of v times features e..e+4 of y to `out`."""
     y0, y1, y2, y3 = feature(e), feature(e + 1), feature(e + 2), feature(e + 3)
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
-    for i in range(LANES):
+    for i in range(count):
         a0 += v[v0 + i] * y[y0 + i]
         a1 += v[v0 + i] * y[y1 + i]
         a2 += v[v0 + i] * y[y2 + i]
@@ -314,11 +317,11 @@ def _add_wide_tile(v, v0, v1, y, e, out, r, s):
 
 
 @reduction
-def _add_tile(v, v0, v1, y, e, out, r, s):
+def _add_tile(v, v0, v1, y, e, count, out, r, s):
     """Adds two rows of v times features e and e + 1 of y to `out`."""
     y0, y1 = feature(e), feature(e + 1)
     a0 = a1 = b0 = b1 = 0.0
-    for i in range(LANES):
+    for i in range(count):
         a0 += v[v0 + i] * y[y0 + i]
         a1 += v[v0 + i] * y[y1 + i]
         b0 += v[v1 + i] * y[y0 + i]
@@ -330,9 +333,9 @@ def _add_tile(v, v0, v1, y, e, out, r, s):
 
 
 @reduction
-def _dot(v, v0, y, y0):
+def _dot(v, v0, y, y0, count):
     """Sum over the block's rows of the product of two features."""
     total = 0.0
-    for i in range(LANES):
+    for i in range(count):
         total += v[v0 + i] * y[y0 + i]
     return total
