@@ -163,13 +163,13 @@ def test_a_picture_of_some_columns_says_of_which(run, tmp_path, monkeypatch):
     from gaussmix import plotting
 
     titles = []
-    plot_fit = plotting.plot_fit
+    fit_figure = plotting.fit_figure
 
     def recorded(*arguments, title, **options):
         titles.append(title)
-        return plot_fit(*arguments, title=title, **options)
+        return fit_figure(*arguments, title=title, **options)
 
-    monkeypatch.setattr(plotting, "plot_fit", recorded)
+    monkeypatch.setattr(plotting, "fit_figure", recorded)
     X = np.random.default_rng(0).normal(size=(200, 6))
     X[100:, [1, 2, 4, 5]] += 20
     np.savetxt(tmp_path / "t.csv", X, delimiter=",", header="a,b,c$,d,e$,f", comments="")

@@ -31,7 +31,7 @@ TIERS = [
     ["diagnosis", "start", "reseeding", "neighbours"],
     ["search", "recursion"],
     ["fitting", "progress", "persistence", "_files", "_npy"],
-    ["plotting", "_panels", "_curves", "_hill_plot"],
+    ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
     ["_sweep", "selection"],
     ["datasets", "tables", "_delimited", "online"],
     ["estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"],
@@ -44,7 +44,7 @@ RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 OTHERS = {
     "sklearn": {"estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"},
     "numba": {"kernels"},
-    "matplotlib": {"plotting", "_panels", "_curves", "_hill_plot"},
+    "matplotlib": {"_drawing", "_panels", "_hill_plot"},
     "tqdm": {"progress", "_fit_command"},
     "pyarrow": {"tables"},
     "scipy": {"_sklearn_parameters"},  # scikit-learn brings it

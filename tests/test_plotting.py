@@ -12,8 +12,12 @@ from gaussmix import InvalidInputError, Mixture, Selection, datasets
 
 pytest.importorskip("matplotlib")
 
+import matplotlib
+from matplotlib.figure import Figure
+
 from gaussmix import plotting
-from gaussmix._panels import SIGMAS, component_colours
+from gaussmix._drawing import component_colours
+from gaussmix._panels import SIGMAS
 
 RTOL_VERTICES = 1e-9
 
@@ -62,7 +66,7 @@ def test_ellipses_lie_at_their_sigma(covariance_type):
         "spherical": np.array([1.0, 4.0]),
     }[covariance_type]
     mixture = Mixture(dense.weights, dense.means, covariances, covariance_type)
-    (ax,) = plotting.plot_mixture(mixture).axes
+    ax = plotting.plot_mixture(mixture)
     for k in range(2):
         for sigma in SIGMAS:
             patch = ellipses(ax)[f"component {k} at {sigma:g} sigma"]
@@ -76,9 +80,9 @@ def test_ellipses_lie_at_their_sigma(covariance_type):
 
 def test_ellipses_of_more_features_are_those_of_the_marginal():
     mixture = make(3, 5)
-    figure = plotting.plot_mixture(mixture, feature_names=list("abcde"))
+    axes = plotting.plot_mixture(mixture, feature_names=list("abcde"))
     checked = 0
-    for ax in figure.axes:
+    for ax in axes.flat:
         if ax.get_xlabel() and ax.get_ylabel():
             i, j = ("abcde".index(name) for name in (ax.get_xlabel(), ax.get_ylabel()))
             pair = Mixture(
@@ -95,7 +99,7 @@ def test_ellipses_of_more_features_are_those_of_the_marginal():
 
 def test_contours_follow_the_density():
     mixture = make(2, 2)
-    (ax,) = plotting.plot_mixture(mixture).axes
+    ax = plotting.plot_mixture(mixture)
     lines = [c for c in ax.collections if hasattr(c, "get_paths") and not c.get_fill()]
     spreads = [
         np.ptp(mixture.logpdf(path.vertices[path.codes != 79]))
@@ -110,7 +114,7 @@ def test_contours_follow_the_density():
 
 def test_one_feature_shows_the_components_and_their_sum():
     mixture = Mixture([0.4, 0.6], [0.0, 5.0], [1.0, 2.0], "spherical")
-    (ax,) = plotting.plot_mixture(mixture, mixture.sample(300, 0)[0]).axes
+    ax = plotting.plot_mixture(mixture, mixture.sample(300, 0)[0])
     total, *parts = (line.get_ydata() for line in ax.lines)
     np.testing.assert_allclose(np.sum(parts, axis=0), total, rtol=1e-12)
     np.testing.assert_allclose(total, mixture.pdf(ax.lines[0].get_xdata()), rtol=1e-12)
@@ -118,7 +122,7 @@ def test_one_feature_shows_the_components_and_their_sum():
 
 def test_a_component_far_narrower_than_the_axis_is_not_missed():
     mixture = Mixture([0.5, 0.5], [0.0, 100.0], [1e-8, 100.0], "spherical")
-    (ax,) = plotting.plot_mixture(mixture).axes
+    ax = plotting.plot_mixture(mixture)
     peak = max(line.get_ydata().max() for line in ax.lines)
     np.testing.assert_allclose(peak, mixture.pdf([0.0]), rtol=1e-6)
 
@@ -126,7 +130,7 @@ def test_a_component_far_narrower_than_the_axis_is_not_missed():
 def test_points_have_the_mixed_colours_of_their_probabilities():
     mixture = make(2, 2)
     X = mixture.sample(50, 0)[0]
-    (ax,) = plotting.plot_mixture(mixture, X).axes
+    ax = plotting.plot_mixture(mixture, X)
     (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
     expected = mixture.predict_proba(X) @ component_colours(2)
     np.testing.assert_allclose(points.get_facecolors()[:, :3], expected, atol=1e-12)
@@ -136,14 +140,14 @@ def test_labels_replace_the_probabilities():
     mixture = make(1, 2)
     X = mixture.sample(40, 0)[0]
     labels = np.arange(40) % 3
-    (ax,) = plotting.plot_mixture(mixture, X, labels=labels).axes
+    ax = plotting.plot_mixture(mixture, X, labels=labels)
     (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
     np.testing.assert_allclose(points.get_facecolors()[:, :3], component_colours(3)[labels])
 
 
 def test_many_rows_become_an_image():
     mixture = make(3, 2)
-    (ax,) = plotting.plot_mixture(mixture, mixture.sample(30_000, 0)[0]).axes
+    ax = plotting.plot_mixture(mixture, mixture.sample(30_000, 0)[0])
     (image,) = ax.images
     assert (image.get_array()[..., 3] > 0).sum() > 300
     assert not any(len(c.get_offsets()) > 1 for c in ax.collections)
@@ -153,7 +157,7 @@ def test_many_rows_become_an_image():
 def test_figures_are_not_blank(n_components, n_features):
     mixture = make(n_components, n_features)
     X = mixture.sample(200, 1)[0]
-    figure = plotting.plot_fit(mixture, X, selection=selected([n_components, 30], [1.0, 2.0]))
+    figure = plotting.fit_figure(mixture, X, selection=selected([n_components, 30], [1.0, 2.0]))
     assert colours_used(figure) > 30
 
 
@@ -161,20 +165,20 @@ def test_figures_are_not_blank(n_components, n_features):
 def test_units_do_not_matter(scale):
     mixture = make(2, 2)
     scaled = Mixture(mixture.weights, mixture.means * scale, mixture.covariances * scale**2)
-    assert colours_used(plotting.plot_mixture(scaled, mixture.sample(60, 0)[0] * scale)) > 30
+    assert colours_used(plotting.plot_mixture(scaled, mixture.sample(60, 0)[0] * scale).figure) > 30
 
 
 def test_a_far_outlier_and_a_constant_feature_can_be_drawn():
     mixture = make(2, 2)
     X = mixture.sample(60, 0)[0]
     X[0] = 1e6
-    assert colours_used(plotting.plot_mixture(mixture, X)) > 10
+    assert colours_used(plotting.plot_mixture(mixture, X).figure) > 10
     X[:] = 3.0
-    assert colours_used(plotting.plot_mixture(mixture, X)) > 10
+    assert colours_used(plotting.plot_mixture(mixture, X).figure) > 10
 
 
 def test_a_selection_marks_what_was_chosen():
-    (ax,) = plotting.plot_selection(selected([1, 2, 3], [5.0, np.nan, 4.0], 2)).axes
+    ax = plotting.plot_selection(selected([1, 2, 3], [5.0, np.nan, 4.0], 2))
     assert ax.lines[0].get_xdata().tolist() == [1, 3]
     assert ax.lines[1].get_xdata().tolist() == [3] and ax.texts[0].get_text() == "K = 3"
     assert "lower is better" in ax.get_ylabel()
@@ -183,47 +187,192 @@ def test_a_selection_marks_what_was_chosen():
 def test_degenerate_candidates_are_hollow_and_stand_alone():
     given = selected([1, 2, 3], [5.0, 3.0, 4.0], 2)
     given.table["degenerate"][1] = True
-    (ax,) = plotting.plot_selection(given).axes
+    ax = plotting.plot_selection(given)
     assert ax.lines[0].get_xdata().tolist() == [1, 3]
     assert ax.lines[1].get_xdata().tolist() == [2]
     assert ax.lines[1].get_markerfacecolor() == "white"
 
 
 def test_far_worse_candidates_leave_the_picture():
-    (ax,) = plotting.plot_selection(selected([1, 2, 3, 4], [1e6, 6.0, 5.0, 4.0], 3)).axes
+    ax = plotting.plot_selection(selected([1, 2, 3, 4], [1e6, 6.0, 5.0, 4.0], 3))
     assert ax.get_ylim()[1] < 20
 
 
 def test_a_trace_ends_at_the_log_likelihood():
     results = [gaussmix.fit(np.r_[0.0, 1, 5, 6, 7, 0.5], k, seed=0) for k in (1, 2)]
-    (ax,) = plotting.plot_trace(results).axes
+    ax = plotting.plot_trace(results)
     for i, result in enumerate(results):
         assert ax.lines[2 * i].get_ydata().tolist() == result.log_likelihood.tolist()
-    assert plotting.plot_trace(results[0], ax=ax) is ax.figure
 
 
-def test_axes_that_are_given_are_drawn_into():
-    from matplotlib.figure import Figure
+FOUR = [
+    lambda ax: plotting.plot_mixture(make(2, 3), make(2, 3).sample(50, 0)[0], ax=ax),
+    lambda ax: plotting.plot_hills(make(2, 2), make(2, 2).sample(50, 0)[0], ax=ax),
+    lambda ax: plotting.plot_selection(selected([1, 2], [2.0, 1.0], 1), ax=ax),
+    lambda ax: plotting.plot_trace(gaussmix.fit(np.r_[0.0, 1, 5, 6, 7], 1), ax=ax),
+]
+each_function = pytest.mark.parametrize(
+    "draw", FOUR, ids=["mixture", "hills", "selection", "trace"]
+)
 
+
+@each_function
+def test_axes_that_are_given_are_drawn_into_and_come_back(draw):
     ax = Figure().subplots()
-    assert plotting.plot_mixture(make(2, 3), ax=ax) is ax.figure
-    assert len(ax.patches) == 6
-    assert plotting.plot_selection(selected([1, 2], [2.0, 1.0], 1), ax=ax) is ax.figure
+    assert draw(ax) is ax
+    assert ax.has_data() and ax.get_xlabel() and ax.get_ylabel()
+    assert ax.spines["top"].get_visible()  # the looks of the user's axes are the user's
+    assert ax.figure.axes == [ax]
+
+
+@each_function
+def test_settings_and_other_axes_stay_as_they_were(draw):
+    before = matplotlib.rcParams.copy()
+    ax, other = Figure().subplots(1, 2)
+    draw(ax)
+    assert not other.has_data()
+    assert matplotlib.rcParams.copy() == before
+
+
+@each_function
+@pytest.mark.parametrize(
+    ("make_ax", "match"),
+    [
+        (Figure, r"ax is a Figure, not a matplotlib Axes\. Give what figure\.subplots"),
+        (lambda: 1, "ax is a int, not a matplotlib Axes"),
+        (lambda: (Figure(), Figure().subplots()), "ax .*shape"),
+        (lambda: Figure().subplots(1, 3), r"ax .*shape \(3,\)"),
+        (lambda: Figure().subplots(subplot_kw={"projection": "polar"}), "projection 'polar'"),
+    ],
+    ids=["figure", "number", "figure and axes", "row of axes", "polar"],
+)
+def test_what_is_no_axes_is_refused(draw, make_ax, match):
+    with pytest.raises(InvalidInputError, match=match):
+        draw(make_ax())
+
+
+def test_a_corner_fills_the_axes_that_are_given():
+    mixture, axes = make(3, 4), Figure().subplots(3, 3)
+    X = mixture.sample(50, 0)[0]
+    drawn = plotting.plot_mixture(mixture, X, ax=axes, features=[3, 0, 1], feature_names="abcd")
+    assert drawn.tolist() == axes.tolist()
+    assert [ax.get_xlabel() for ax in axes[2]] == ["d", "a", "b"]
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["", "a", "b"]
+    assert [[ax.axison for ax in row] for row in axes] == np.tri(3, dtype=bool).tolist()
+
+
+@pytest.mark.parametrize(
+    ("n_features", "make_ax", "match"),
+    [
+        (
+            3,
+            lambda: Figure().subplots(4, 4),
+            r"shape \(4, 4\); give one Axes, or a square of 2 to 3",
+        ),
+        (3, lambda: Figure().subplots(2, 3), r"shape \(2, 3\)"),
+        (1, lambda: Figure().subplots(2, 2), r"give one Axes, e\.g\. figure\.subplots\(\)"),
+        (2, lambda: [[1, 2], [3, 4]], r"ax\[0, 0\] is a int, not a matplotlib Axes"),
+    ],
+)
+def test_axes_that_hold_no_corner_are_refused(n_features, make_ax, match):
+    with pytest.raises(InvalidInputError, match=match):
+        plotting.plot_mixture(make(2, n_features), ax=make_ax())
+
+
+def test_features_may_be_chosen():
+    mixture = make(2, 4)
+    ax = plotting.plot_mixture(mixture, features=[2, 0], feature_names="abcd")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("c", "a")
+    assert plotting.plot_mixture(mixture, features=[1]).get_ylabel() == "density"
+    assert plotting.plot_mixture(mixture, features=[2, 0, 1]).shape == (3, 3)
+    with pytest.raises(InvalidInputError, match="features holds 3, and ax is one Axes"):
+        plotting.plot_mixture(mixture, features=[2, 0, 1], ax=Figure().subplots())
+
+
+def test_rows_are_drawn_in_the_style_that_is_asked_for():
+    mixture = make(2, 2)
+    X = mixture.sample(50, 0)[0]
+    for ax in (plotting.plot_mixture(mixture, X, s=3.0), plotting.plot_hills(mixture, X, s=3.0)):
+        (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
+        assert points.get_sizes().tolist() == [3.0]
+    ax = plotting.plot_mixture(make(2, 1), make(2, 1).sample(50, 0)[0], bins=7)
+    assert sum(not patch.get_gid() for patch in ax.patches) == 7
+
+
+def test_a_style_is_checked_where_it_changes_little_or_nothing():
+    mixture = make(2, 2)
+    X = mixture.sample(30_000, 0)[0]
+    (image,) = plotting.plot_mixture(mixture, X, s=3.0, alpha=0.4).images
+    assert image.get_alpha() == 0.4
+    with pytest.raises(AttributeError, match="sise"):
+        plotting.plot_mixture(mixture, X, sise=3.0)
+    for plot in (plotting.plot_mixture, plotting.plot_hills):
+        with pytest.raises(InvalidInputError, match="label is for the drawing of rows"):
+            plot(mixture, label="a")
+
+
+def test_lines_are_drawn_in_the_style_that_is_asked_for():
+    given = selected([1, 2, 3], [5.0, 3.0, 4.0], 2)
+    ax = plotting.plot_selection(given, colors=["red"], linewidth=3.0, linestyle="--", legend=False)
+    assert ax.lines[0].get_linewidth() == 3.0 and ax.lines[0].get_linestyle() == "--"
+    assert matplotlib.colors.same_color(ax.lines[0].get_color(), "red")
+    assert ax.get_legend() is None
+    ax = plotting.plot_trace(gaussmix.fit(np.r_[0.0, 1, 5, 6, 7], 1), color="red", label="mine")
+    assert [line.get_color() for line in ax.lines] == ["red", "red"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mine"]
+
+
+def test_colours_may_be_given():
+    mixture = make(3, 2)
+    X = mixture.sample(40, 0)[0]
+    ax = plotting.plot_mixture(mixture, X, colors=["red", "#00ff00", (0, 0, 1)])
+    (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
+    np.testing.assert_allclose(points.get_facecolors()[:, :3], mixture.predict_proba(X), atol=1e-12)
+    for colors in (["red", "bleu"], [], [4]):
+        with pytest.raises(InvalidInputError, match="colors"):
+            plotting.plot_mixture(mixture, X, colors=colors)
+
+
+def test_a_title_stands_clear_of_the_legend():
+    figure = Figure()
+    ax = plotting.plot_mixture(make(12, 2), ax=figure.subplots())
+    ax.set_title("a title")
+    figure.draw_without_rendering()
+    assert ax.title.get_window_extent().y0 >= ax.get_legend().get_window_extent().y1
+    ax.get_legend().remove()
+    figure.draw_without_rendering()
+    assert ax.title.get_window_extent().y0 < ax.get_window_extent().y1 + 20
+
+
+def test_figures_are_known_to_pyplot_where_it_is_used(run_python):
+    assert (
+        run_python(
+            """
+        import matplotlib
+        matplotlib.use("agg")
+        from gaussmix import Mixture, plotting
+        import matplotlib.pyplot as plt
+        m = Mixture([1], [[0, 0]], [1], "spherical")
+        ax = plotting.plot_mixture(m)
+        print(plt.get_fignums() == [ax.figure.number], plt.gcf() is ax.figure)
+        """
+        )
+        == "True True"
+    )
 
 
 def test_names_stand_at_the_axes():
     dataset = datasets.load("faithful")
-    figure = plotting.plot_mixture(make(1, 2), dataset.X, feature_names=dataset.feature_names)
-    assert figure.axes[0].get_xlabel() == "eruptions"
-    assert figure.axes[0].get_ylabel() == "waiting"
+    ax = plotting.plot_mixture(make(1, 2), dataset.X, feature_names=dataset.feature_names)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("eruptions", "waiting")
 
 
 def test_the_features_that_differ_most_are_shown():
     means = np.zeros((2, 6))
     means[1, [1, 2, 4, 5]] = 5.0
     mixture = Mixture([0.5, 0.5], means, np.ones((2, 6)), "diag")
-    figure = plotting.plot_mixture(mixture, feature_names=list("abcdef"))
-    assert {ax.get_xlabel() for ax in figure.axes} - {""} == set("bcef")
+    axes = plotting.plot_mixture(mixture, feature_names=list("abcdef"))
+    assert "".join(ax.get_xlabel() for ax in axes[-1]) == "bcef"
 
 
 @pytest.mark.parametrize(
@@ -250,15 +399,16 @@ def test_what_does_not_fit_is_refused(call, match):
 
 def test_without_matplotlib_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(InvalidInputError, match=r'pip install "gaussmix\[plot\]"'):
-        plotting.plot_mixture(make(1, 2))
+    for plot in (plotting.plot_mixture, plotting.plot_hills):
+        with pytest.raises(InvalidInputError, match=r'pip install "gaussmix\[plot\]"'):
+            plot(make(1, 2))
 
 
 def test_drawing_never_imports_pyplot():
     code = (
         "import io, sys; from gaussmix import Mixture, plotting; "
         "m = Mixture([1], [[0, 0]], [1], 'spherical'); "
-        "plotting.plot_mixture(m).savefig(io.BytesIO()); "
+        "plotting.plot_mixture(m).figure.savefig(io.BytesIO()); "
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     result = subprocess.run(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate
-from ._panels import PALETTE, RULE_GREY, new_figure, tidy
+from ._drawing import PALETTE, RULE_GREY, axes_or_new, component_colours, tidy
 from .criteria import NAMES
 from .errors import InvalidInputError
 from .results import FitResult
@@ -18,8 +18,16 @@ REACH = 2.5  # times from the best value to the median; what is higher leaves th
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
-def plot_selection(selection: Any, *, criterion: str | None = None, ax: Any = None) -> Any:
-    """Figure of a criterion over the number of components, a line for each covariance type.
+def plot_selection(
+    selection: Any,
+    *,
+    ax: Any = None,
+    criterion: str | None = None,
+    colors: Any = None,
+    legend: bool = True,
+    **style: Any,
+) -> Any:
+    """Axes with a criterion over the number of components, a line for each covariance type.
 
     Candidates that have degenerated are hollow and not joined by the lines; the chosen one is
     ringed. Where some candidates are so much worse than the rest that differences among these
@@ -29,21 +37,28 @@ def plot_selection(selection: Any, *, criterion: str | None = None, ax: Any = No
     ----------
     selection : Selection
         What `gaussmix.select` returned.
-    criterion : {"bic", "aic", "aicc", "icl", "cv"}, optional
-        The one that chose, by default.
     ax : matplotlib Axes, optional
         Where to draw; a new figure otherwise.
+    criterion : {"bic", "aic", "aicc", "icl", "cv"}, optional
+        The one that chose, by default.
+    colors : sequence of matplotlib colours, optional
+        Of the covariance types, over again where they are fewer. By default told apart by
+        colour-blind readers.
+    legend : bool
+        Whether the lines are named.
+    **style
+        How lines are drawn, e.g. ``linewidth=2``: passed to `Axes.plot`.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The new figure, or the one that `ax` belongs to.
+    matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
     InvalidInputError
-        If it is no Selection, holds no finite value of the criterion, or matplotlib is not
-        installed.
+        If it is no Selection, holds no finite value of the criterion, `ax` is not one Axes, or
+        matplotlib is not installed.
     """
     table = getattr(selection, "table", None)
     if not isinstance(table, np.ndarray) or table.dtype.names is None:
@@ -58,13 +73,14 @@ def plot_selection(selection: Any, *, criterion: str | None = None, ax: Any = No
             f"no candidate has a finite {criterion}. "
             + ('Select with criterion="cv".' if criterion == "cv" else "Use another criterion.")
         )
-    if ax is None:
-        ax = new_figure((6.4, 4.4)).subplots()
+    ax, own = axes_or_new(ax, (6.4, 4.4)), ax is None
     types = list(dict.fromkeys(table["covariance_type"].tolist()))
+    hues = component_colours(len(types), colors)
     low, top = _heights(table[criterion][finite & ~table["degenerate"]])
     for position, name in enumerate(types):
         of_type = table[(table["covariance_type"] == name) & finite]
-        _draw_type(ax, of_type, criterion, name, position, top)
+        looks = {"marker": MARKERS[position % len(MARKERS)], "color": hues[position]} | style
+        _draw_type(ax, of_type, criterion, name, top, looks)
     if top is not None:
         ax.set_ylim(low, top)
     if table["degenerate"][finite].any():
@@ -72,10 +88,13 @@ def plot_selection(selection: Any, *, criterion: str | None = None, ax: Any = No
     chosen = table[selection.chosen]
     if np.isfinite(chosen[criterion]):
         at = types.index(chosen["covariance_type"])
-        _mark_chosen(ax, int(chosen["n_components"]), float(chosen[criterion]), at)
+        _mark_chosen(ax, int(chosen["n_components"]), float(chosen[criterion]), hues[at])
     _label(ax, NAMES[criterion])
-    ax.legend(fontsize=9, frameon=False)
-    return ax.figure
+    if legend:
+        ax.legend(fontsize=9, frameon=False)
+    if own:
+        tidy(ax, label_size=9)
+    return ax
 
 
 def _heights(values: np.ndarray) -> tuple[float | None, float | None]:
@@ -88,23 +107,25 @@ def _heights(values: np.ndarray) -> tuple[float | None, float | None]:
 
 
 def _draw_type(
-    ax: Any, rows: np.ndarray, criterion: str, name: str, position: int, top: float | None
+    ax: Any,
+    rows: np.ndarray,
+    criterion: str,
+    name: str,
+    top: float | None,
+    looks: dict[str, Any],
 ) -> None:
-    style = {
-        "marker": MARKERS[position % len(MARKERS)],
-        "color": PALETTE[position % len(PALETTE)],
-        "markersize": 4.5,
-    }
+    looks = {"markersize": 4.5, "linewidth": 1.3, "label": name} | looks
     sound, degenerate = rows[~rows["degenerate"]], rows[rows["degenerate"]]
     above = top is not None and len(sound) and (sound[criterion] > top).all()
-    label = f"{name} (above)" if above else name
-    ax.plot(sound["n_components"], sound[criterion], linewidth=1.3, label=label, **style)
+    if above:
+        looks["label"] = f"{looks['label']} (above)"
+    ax.plot(sound["n_components"], sound[criterion], **looks)
     if len(degenerate):
-        hollow = {"linestyle": "", "markerfacecolor": "white"}
-        ax.plot(degenerate["n_components"], degenerate[criterion], **style, **hollow)
+        hollow = {"linestyle": "", "markerfacecolor": "white", "label": None}
+        ax.plot(degenerate["n_components"], degenerate[criterion], **(looks | hollow))
 
 
-def _mark_chosen(ax: Any, count: int, value: float, position: int) -> None:
+def _mark_chosen(ax: Any, count: int, value: float, colour: np.ndarray) -> None:
     """Ring the point of the chosen candidate, and write its K below."""
     ax.plot([count], [value], "o", color="black", fillstyle="none", markersize=11, zorder=4)
     ax.annotate(
@@ -115,7 +136,7 @@ def _mark_chosen(ax: Any, count: int, value: float, position: int) -> None:
         ha="center",
         va="top",
         fontsize=9,
-        color=PALETTE[position % len(PALETTE)],
+        color=colour,
     )
 
 
@@ -123,14 +144,15 @@ def _label(ax: Any, name: str) -> None:
     ax.margins(x=0.06)
     if ax.get_autoscaley_on():
         ax.margins(y=0.18)
-    ax.set_xlabel("components K", fontsize=9)
-    ax.set_ylabel(f"{name} (lower is better)", fontsize=9)
+    ax.set_xlabel("components K")
+    ax.set_ylabel(f"{name} (lower is better)")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    tidy(ax)
 
 
-def plot_trace(result: Any, *, ax: Any = None) -> Any:
-    """Figure of the log-likelihood of a fit after each of its iterations, in nats.
+def plot_trace(
+    result: Any, *, ax: Any = None, colors: Any = None, legend: bool = True, **style: Any
+) -> Any:
+    """Axes with the log-likelihood of a fit after each of its iterations, in nats.
 
     The end of a trace carries a dot if the fit converged, a cross if not. Traces of more than 100
     iterations have a logarithmic axis of iterations: EM gains most in the first ones.
@@ -141,16 +163,23 @@ def plot_trace(result: Any, *, ax: Any = None) -> Any:
         One curve for each.
     ax : matplotlib Axes, optional
         Where to draw; a new figure otherwise.
+    colors : sequence of matplotlib colours, optional
+        Of the curves, over again where they are fewer. By default told apart by colour-blind
+        readers.
+    legend : bool
+        Whether the lines are named.
+    **style
+        How lines are drawn, e.g. ``linewidth=2``: passed to `Axes.plot`.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The new figure, or the one that `ax` belongs to.
+    matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
     InvalidInputError
-        If it is no FitResult, or matplotlib is not installed.
+        If it is no FitResult, `ax` is not one Axes, or matplotlib is not installed.
     """
     results = list(result) if isinstance(result, (list, tuple)) else [result]
     if not results or not all(isinstance(given, FitResult) for given in results):
@@ -159,31 +188,35 @@ def plot_trace(result: Any, *, ax: Any = None) -> Any:
             f"result is a {what}, not a FitResult. Give what gaussmix.fit returned, or a list of "
             "such."
         )
-    if ax is None:
-        ax = new_figure((6.4, 4.0)).subplots()
-    for position, given in enumerate(results):
-        _draw_trace(ax, given, position)
+    ax, own = axes_or_new(ax, (6.4, 4.0)), ax is None
+    hues = component_colours(len(results), colors)
+    for position, (given, colour) in enumerate(zip(results, hues, strict=True)):
+        _draw_trace(
+            ax,
+            given,
+            {"color": colour, "linestyle": LINES[position // len(PALETTE) % len(LINES)]} | style,
+        )
     if max(given.n_iter for given in results) > LONG_TRACE:
         ax.set_xscale("symlog", linthresh=1)
         ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("iteration", fontsize=9)
-    ax.set_ylabel("log-likelihood (nats)", fontsize=9)
+    ax.set_xlabel("iteration")
+    ax.set_ylabel("log-likelihood (nats)")
     ax.ticklabel_format(axis="y", useOffset=False)
-    ax.legend(fontsize=9, frameon=False, loc="lower right")
-    tidy(ax)
-    return ax.figure
+    if legend:
+        ax.legend(fontsize=9, frameon=False, loc="lower right")
+    if own:
+        tidy(ax, label_size=9)
+    return ax
 
 
-def _draw_trace(ax: Any, result: FitResult, position: int) -> None:
-    colour, trace = PALETTE[position % len(PALETTE)], result.log_likelihood
-    mixture = result.mixture
+def _draw_trace(ax: Any, result: FitResult, style: dict[str, Any]) -> None:
+    mixture, trace = result.mixture, result.log_likelihood
+    label = f"{mixture.covariance_type}, K = {mixture.n_components}: {trace[-1]:.6g}"
+    (line,) = ax.plot(np.arange(len(trace)), trace, **({"linewidth": 1.4, "label": label} | style))
     ax.plot(
-        np.arange(len(trace)),
-        trace,
-        color=colour,
-        linestyle=LINES[position // len(PALETTE) % len(LINES)],
-        linewidth=1.4,
-        label=f"{mixture.covariance_type}, K = {mixture.n_components}: {trace[-1]:.6g}",
+        [len(trace) - 1],
+        [trace[-1]],
+        marker="o" if result.converged else "x",
+        color=line.get_color(),
+        markersize=6,
     )
-    marker = "o" if result.converged else "x"
-    ax.plot([len(trace) - 1], [trace[-1]], marker=marker, color=colour, markersize=6)

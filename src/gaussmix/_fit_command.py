@@ -262,12 +262,14 @@ def _draw(
 ) -> str:
     """What to report of the picture, which is saved."""
     from . import plotting
-    from ._panels import shown_features
+    from ._panels import CORNER_FEATURES, View
 
     count = mixture.n_components
     bic = selection.table["bic"][selection.chosen]
     names = _report.names_or_default(table.names, mixture.n_features)
-    shown = [_report.shortened(names[d]) for d in shown_features(mixture)]
+    shown = [
+        _report.shortened(names[d]) for d in View(mixture, None, None).features(CORNER_FEATURES)
+    ]
     title = (
         f"{_report.printable(os.path.basename(table.source))}: {len(table.X)} rows, "
         f"{count} component{'s' * (count > 1)}, {selection.mixture.covariance_type} covariances, "
@@ -277,7 +279,7 @@ def _draw(
     if len(shown) < len(names):
         part = f"{len(shown)} of {len(names)} columns: {', '.join(shown)}"
         title += f"\nshown: {part}"
-    figure = plotting.plot_fit(
+    figure = plotting.fit_figure(
         mixture,
         table.X,
         selection=selection,

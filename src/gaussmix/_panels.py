@@ -1,4 +1,4 @@
-"""The panels that `gaussmix.plotting` puts together: one or two features of a mixture at a time."""
+"""The panels of `gaussmix.plotting.plot_mixture`: one or two features of a mixture at a time."""
 
 from __future__ import annotations
 
@@ -9,44 +9,41 @@ from typing import Any
 import numpy as np
 
 from . import _validate
+from ._drawing import (
+    RULE_GREY,
+    component_colours,
+    dots,
+    draw_contours,
+    draw_histogram,
+    draw_number,
+    draw_rows,
+    heights,
+    legend_above,
+    line_grid,
+)
 from .errors import InvalidInputError
 from .mixture import Mixture
 
 SIGMAS = (1.0, 2.0, 2.5)
-# Okabe & Ito (2008), told apart by colour-blind readers too; their yellow is too pale on white
-# for thin lines, and their black is kept for text.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-RULE_GREY = "#5a5a5a"
-_CORNER_FEATURES = 4
-# Beyond this many rows single points merge into a blob: then cells of a grid are coloured.
-_POINTS = 20_000
-_DRAWN_ROWS = 500_000
-_CELLS = 160
-_DENSITY_GRID = 220
+CORNER_FEATURES = 4
+_DRAWN_ROWS = 300_000
 # Shares of the probability that lie inside the drawn contours of the density.
 _CONTOUR_SHARES = (0.98, 0.9, 0.7, 0.45, 0.2)
-_LEGEND_COMPONENTS = 8
 _LEGEND_COMPONENTS_BESIDE = 20
 
 
-def component_colours(n_components: int) -> np.ndarray:
-    """Red, green and blue in 0..1 for each component, (K, 3); six hues, then darker, then paler."""
-    base = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE])
-    rounds = np.concatenate([base, 0.55 * base, 0.5 * base + 0.5])
-    return np.resize(rounds, (n_components, 3))
-
-
 class View:
-    """What all panels of one figure share: the mixture, the rows drawn and their colours."""
+    """A mixture, the names of its features and the rows to draw, checked."""
 
-    def __init__(self, mixture: Mixture, X: Any, feature_names: Any, labels: Any) -> None:
+    def __init__(
+        self, mixture: Mixture, X: Any, feature_names: Any, style: dict[str, Any] | None = None
+    ) -> None:
         if not isinstance(mixture, Mixture):
             raise InvalidInputError(
                 f"mixture is a {type(mixture).__name__}, not a Mixture. Give result.mixture."
             )
         n_features = mixture.n_features
         self.mixture = mixture
-        self.colours = component_colours(mixture.n_components)
         names = feature_names if feature_names is not None else range(1, n_features + 1)
         self.names = [n if isinstance(n, str) else f"x{n}" for n in names]
         if len(self.names) != n_features:
@@ -54,33 +51,40 @@ class View:
                 f"feature_names holds {len(self.names)} names, the mixture has {n_features} "
                 "features. Give one name per feature."
             )
-        self.X = self.row_colours = None
+        self.deviations = np.sqrt(
+            np.diagonal(mixture.dense_covariances(), axis1=1, axis2=2)
+        )  # (K, D)
+        self.style = style or {}
+        self.X = None
         if X is not None:
-            self._set_rows(_validate.data(X, n_features=n_features), labels)
-        elif labels is not None:
-            raise InvalidInputError("labels needs X, whose rows it colours. Give both.")
-        self.covariances = mixture.dense_covariances()
-        self.features = shown_features(mixture)
+            self._set_rows(_validate.data(X, n_features=n_features))
+        elif self.style:
+            raise InvalidInputError(
+                f"{next(iter(self.style))} is for the drawing of rows, and there is no X. Give X, "
+                f"or leave {next(iter(self.style))} out."
+            )
 
-    def _set_rows(self, X: np.ndarray, labels: Any) -> None:
-        kept = slice(None, None, max(1, math.ceil(len(X) / _DRAWN_ROWS)))
-        self.X = X[kept]
-        if labels is None:
-            self.row_colours = self.mixture.predict_proba(self.X) @ self.colours
-        else:
-            labels = _checked_labels(labels, len(X))[kept]
-            self.row_colours = component_colours(int(labels.max()) + 1)[labels]
+    def _set_rows(self, X: np.ndarray) -> None:
+        self.n_rows, step = len(X), max(1, math.ceil(len(X) / _DRAWN_ROWS))
+        self.drawn = slice(None, None, step)
+        self.X = X[self.drawn]
+        finite = np.isfinite(self.X).all(axis=1)
+        if not finite.all():
+            _validate.raise_nonfinite(X, step * int(np.argmin(finite)))
 
-    def marginal(self, features: Sequence[int]) -> Mixture:
-        """The mixture of some features alone: their means and their block of covariances."""
-        block = self.covariances[:, features][:, :, features]
-        return Mixture(self.mixture.weights, self.mixture.means[:, features], block)
+    def features(self, count: int) -> list[int]:
+        """The features that tell the components apart best, in their own order."""
+        mixture = self.mixture
+        if mixture.n_features <= count:
+            return list(range(mixture.n_features))
+        within = mixture.weights @ self.deviations**2
+        between = mixture.weights @ (mixture.means - mixture.weights @ mixture.means) ** 2
+        return sorted(np.argsort(-between / within, kind="stable")[:count].tolist())
 
     def limits(self, feature: int) -> tuple[float, float]:
         """Range of an axis: the data and, up to a third more on either side, the ellipses."""
-        means = self.mixture.means[:, feature]
-        reach = 2.9 * np.sqrt(self.covariances[:, feature, feature])
-        low, high = (means - reach).min(), (means + reach).max()
+        means, reach = self.mixture.means[:, feature], 2.9 * self.deviations[:, feature]
+        low, high = float((means - reach).min()), float((means + reach).max())
         if self.X is not None:
             values = self.X[:, feature]
             first, last = float(values.min()), float(values.max())
@@ -90,141 +94,128 @@ class View:
                 high = max(last + 0.03 * spread, min(high, last + 0.35 * spread))
         return low, high
 
-    def draw_panel(self, ax: Any, features: Sequence[int], legend: bool = True) -> None:
-        if len(features) == 1:
-            self.draw_one(ax, features[0])
-        else:
-            self.draw_two(ax, features)
+    def label(self, ax: Any, features: Sequence[int]) -> None:
         ax.set_xlabel(self.names[features[0]])
         ax.set_ylabel(self.names[features[1]] if len(features) > 1 else "density")
+
+
+class Panels(View):
+    """What draws a mixture along its features, with rows in the colours of components."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        X: Any = None,
+        feature_names: Any = None,
+        labels: Any = None,
+        colors: Any = None,
+        style: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(mixture, X, feature_names, style)
+        self.colours = component_colours(mixture.n_components, colors)
+        if X is None and labels is not None:
+            raise InvalidInputError("labels needs X, whose rows it colours. Give both.")
+        self.row_colours = None
+        if labels is not None:
+            labels = _checked_labels(labels, self.n_rows)[self.drawn]
+            self.row_colours = component_colours(int(labels.max()) + 1, colors)[labels]
+        elif X is not None:
+            self.row_colours = mixture.predict_proba(self.X) @ self.colours
+
+    def draw(self, ax: Any, features: Sequence[int], legend: bool = True) -> None:
+        """One panel with the names of its axes."""
+        if len(features) == 1:
+            self.draw_one(ax, features[0], self.style)
+        else:
+            self.draw_two(ax, features)
+        self.label(ax, features)
         if legend:
-            handles, texts = _legend_entries(self, len(features), _LEGEND_COMPONENTS)
-            # Outside the data: nothing is hidden, wherever the clusters are.
-            ax.legend(
-                handles,
-                texts,
-                fontsize=8,
-                frameon=False,
-                loc="lower left",
-                bbox_to_anchor=(0, 1),
-                ncols=6,
-                handlelength=1.4,
-                columnspacing=1.2,
-            )
-        tidy(ax)
+            texts, others = self._legend_entries(len(features))
+            legend_above(ax, self.colours, texts, others)
 
-    def draw_corner(self, figure: Any) -> None:
-        """Panels of every pair of features below the diagonal, of every single one on it."""
-        n_shown = len(self.features)
-        grid = figure.add_gridspec(
-            n_shown, n_shown, left=0.08, right=0.985, bottom=0.07, top=0.94, wspace=0.1, hspace=0.1
-        )
-        for row, vertical in enumerate(self.features):
-            for column, horizontal in enumerate(self.features[: row + 1]):
-                ax = figure.add_subplot(grid[row, column])
-                if row == column:
-                    self.draw_one(ax, horizontal, small=True)
-                    ax.set_yticks([])
-                else:
-                    self.draw_two(ax, [horizontal, vertical], small=True)
-                last_row = row == len(self.features) - 1
-                ax.set_xlabel(self.names[horizontal] if last_row else "")
-                ax.set_ylabel(self.names[vertical] if column == 0 and row else "")
-                ax.tick_params(labelbottom=last_row, labelleft=column == 0 and row > 0)
-                ax.locator_params(nbins=4)
-                tidy(ax)
-        _offsets_to_labels(figure)
+    def draw_corner(self, axes: np.ndarray, features: Sequence[int]) -> None:
+        """Every pair of features below the diagonal of `axes`, every single one on it."""
+        last = len(features) - 1
+        for (row, column), ax in np.ndenumerate(axes):
+            if column > row:
+                ax.set_axis_off()
+                continue
+            horizontal, vertical = features[column], features[row]
+            if row == column:
+                self.draw_one(ax, horizontal, {}, small=True)
+                ax.set_yticks([])
+            else:
+                self.draw_two(ax, [horizontal, vertical], small=True)
+            ax.set_xlabel(self.names[horizontal] if row == last else "")
+            ax.set_ylabel(self.names[vertical] if column == 0 and row else "")
+            ax.tick_params(labelbottom=row == last, labelleft=column == 0 and row > 0)
+            ax.locator_params(nbins=4)
+        _offsets_to_labels([ax for ax in axes.flat if ax.axison])
 
-    def draw_one(self, ax: Any, feature: int, small: bool = False) -> None:
+    def draw_one(self, ax: Any, feature: int, style: dict[str, Any], small: bool = False) -> None:
         """Histogram, weighted components and their sum along one feature."""
-        marginal = self.marginal([feature])
-        low, high = self.limits(feature)
-        # Even steps, and steps around each mean: a narrow component must not fall between two.
-        spread = np.linspace(-5, 5, 101)[:, None] * np.sqrt(marginal.covariances[:, 0, 0])
-        grid = np.concatenate(
-            [np.linspace(low, high, 800), (marginal.means[:, 0] + spread).ravel()]
-        )
-        grid = np.unique(grid[(grid >= low) & (grid <= high)])
+        marginal = self.mixture.marginal(feature)
+        limits = self.limits(feature)
+        grid = line_grid(limits, marginal.means[:, 0], self.deviations[:, feature])
         joint = np.exp(marginal.log_joint(grid[:, None]))
         if self.X is not None:
-            n_bins = int(np.clip(2.0 * len(self.X) ** (1 / 3) + 4, 5, 120))
-            ax.hist(
-                self.X[:, feature].astype(float),
-                bins=n_bins,
-                density=True,
-                color="#d9d9d9",
-                edgecolor="white",
-                linewidth=0.4,
-                zorder=0,
-            )
+            draw_histogram(ax, self.X[:, feature], limits, style)
         ax.plot(grid, joint.sum(axis=1), color="black", linewidth=2.0)
         for k in range(marginal.n_components):
             ax.fill_between(grid, joint[:, k], color=self.colours[k], alpha=0.18, linewidth=0)
             ax.plot(grid, joint[:, k], color=self.colours[k], linewidth=1.3)
             if not small:
                 at = int(np.argmax(joint[:, k]))
-                self._draw_number(ax, k, grid[at], joint[at, k])
-        ax.set_xlim(low, high)
+                draw_number(ax, k, grid[at], joint[at, k], self.colours[k], f"component {k}")
+        ax.set_xlim(limits)
         ax.set_ylim(0, 1.08 * ax.dataLim.y1)
 
     def draw_two(self, ax: Any, features: Sequence[int], small: bool = False) -> None:
         """Data, contours, ellipses and means in the plane of two features."""
-        marginal = self.marginal(features)
-        (low_x, high_x), (low_y, high_y) = self.limits(features[0]), self.limits(features[1])
-        ax.set_xlim(low_x, high_x)
-        ax.set_ylim(low_y, high_y)
+        marginal = self.mixture.marginal(features)
+        ax.set_xlim(self.limits(features[0]))
+        ax.set_ylim(self.limits(features[1]))
         if self.X is not None:
-            self._draw_rows(ax, self.X[:, features], small)
-        _draw_contours(ax, marginal)
-        for k in range(marginal.n_components):
-            _draw_ellipses(ax, marginal, k, self.colours[k], 0.9 if small else 1.3)
-            if small:
-                continue
-            self._draw_number(ax, k, *marginal.means[k])
+            draw_rows(ax, self.X[:, features], self.row_colours, self.style, small)
+        x, y, height = heights(ax, marginal)
+        draw_contours(ax, x, y, height, _CONTOUR_SHARES, True, linewidths=0.5, alpha=0.55)
+        covariances = marginal.dense_covariances()
+        for k, mean in enumerate(marginal.means):
+            width = 0.9 if small else 1.3
+            _draw_ellipses(ax, mean, covariances[k], k, self.colours[k], width)
+            if not small:
+                draw_number(ax, k, *mean, self.colours[k], f"component {k}")
 
-    def _draw_number(self, ax: Any, k: int, x: float, y: float) -> None:
-        ax.text(
-            x,
-            y,
-            str(k),
-            fontsize=7,
-            color="white",
-            ha="center",
-            va="center",
-            zorder=6,
-            clip_on=True,
-            bbox={
-                "boxstyle": "circle,pad=0.22",
-                "facecolor": self.colours[k] * 0.8,
-                "edgecolor": "white",
-                "linewidth": 0.7,
-            },
+    def legend_beside(self, ax: Any, n_shown: int) -> None:
+        """A legend in axes of its own, where a figure has room for it."""
+        ax.set_axis_off()
+        texts, others = self._legend_entries(n_shown)
+        handles, shown = dots(self.colours, texts, _LEGEND_COMPONENTS_BESIDE)
+        ax.legend(
+            [*handles, *others[0]],
+            [*shown, *others[1]],
+            loc="upper left",
+            fontsize=9,
+            frameon=False,
+            title="component: weight",
+            title_fontsize=9,
+            alignment="left",
+            ncols=1 + (len(shown) + len(others[1])) // 9,
         )
 
-    def _draw_rows(self, ax: Any, points: np.ndarray, small: bool) -> None:
-        n_rows = len(points)
-        if n_rows <= (_POINTS // 4 if small else _POINTS):
-            size = float(np.clip(900 / math.sqrt(n_rows) / (4 if small else 2.2), 1.2, 18))
-            alpha = float(np.clip(14 / math.sqrt(n_rows), 0.25, 0.75))
-            ax.scatter(
-                *points.T,
-                c=self.row_colours,
-                s=size,
-                alpha=alpha,
-                linewidths=0,
-                rasterized=n_rows > 2000,
-                zorder=1,
-            )
-            return
-        extent = (*ax.get_xlim(), *ax.get_ylim())
-        ax.imshow(
-            _shaded(points, self.row_colours, extent, _CELLS // 2 if small else _CELLS),
-            extent=extent,
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-            zorder=1,
-        )
+    def _legend_entries(self, n_shown: int) -> tuple[list[str], tuple[list, list[str]]]:
+        """Texts of the components, and handles and texts of the lines."""
+        from matplotlib.lines import Line2D
+
+        texts = [f"{k}: {100 * weight:.1f} %" for k, weight in enumerate(self.mixture.weights)]
+        if n_shown == 1:
+            return texts, ([Line2D([], [], color="black", linewidth=2)], ["sum"])
+        lines = [
+            Line2D([], [], color="#333333", linewidth=1.2),
+            Line2D([], [], color="#333333", linewidth=1, linestyle=(0, (4, 2))),
+            Line2D([], [], color=RULE_GREY, linewidth=0.6, alpha=0.7),
+        ]
+        return texts, (lines, ["1 and 2 σ", "2.5 σ", "density"])
 
 
 def _checked_labels(labels: Any, n_rows: int) -> np.ndarray:
@@ -238,56 +229,18 @@ def _checked_labels(labels: Any, n_rows: int) -> np.ndarray:
     return values[:, 0].astype(np.int64)
 
 
-def _shaded(points: np.ndarray, colours: np.ndarray, extent: tuple, n_cells: int) -> np.ndarray:
-    """Image (cells, cells, 4): the mean colour of the rows in a cell, opaque where there are many.
-
-    The logarithm of the count, so that single rows stay visible beside dense cores.
-    """
-    sides = [
-        np.clip(((points[:, axis] - low) / (high - low) * n_cells).astype(np.int64), 0, n_cells - 1)
-        for axis, (low, high) in enumerate([extent[:2], extent[2:]])
-    ]
-    cell = sides[1] * n_cells + sides[0]
-    count = np.bincount(cell, minlength=n_cells * n_cells)
-    image = np.zeros((n_cells * n_cells, 4))
-    for channel in range(3):
-        total = np.bincount(cell, weights=colours[:, channel], minlength=n_cells * n_cells)
-        image[:, channel] = np.clip(total / np.maximum(count, 1), 0, 1)
-    image[:, 3] = np.where(count, 0.12 + 0.73 * np.log1p(count) / np.log1p(count.max()), 0)
-    return image.reshape(n_cells, n_cells, 4)
-
-
-def _draw_contours(ax: Any, marginal: Mixture) -> None:
-    """Contours that enclose given shares of the probability inside the axes."""
-    x = np.linspace(*ax.get_xlim(), _DENSITY_GRID)
-    y = np.linspace(*ax.get_ylim(), _DENSITY_GRID)
-    rows = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    log_density = marginal.logpdf(rows).reshape(len(y), len(x))
-    # Logarithms relative to the top: densities themselves under- and overflow with the units.
-    relative = np.exp(log_density - log_density.max())
-    ordered = np.sort(relative, axis=None)[::-1]
-    inside = np.cumsum(ordered)
-    at = np.searchsorted(inside, np.array(_CONTOUR_SHARES) * inside[-1])
-    levels = np.unique(ordered[np.minimum(at, len(ordered) - 1)])
-    levels = levels[(levels > 0) & (levels < 1)]
-    if not len(levels):
-        return
-    # A breath of shading tells these contours from the ellipses; the rows lie over it.
-    shades = np.linspace(0.965, 0.86, len(levels)).astype(str)
-    ax.contourf(x, y, relative, [*levels, 1.01], colors=shades, zorder=0)
-    ax.contour(x, y, relative, levels, colors=RULE_GREY, linewidths=0.5, alpha=0.55, zorder=2)
-
-
-def _draw_ellipses(ax: Any, marginal: Mixture, k: int, colour: np.ndarray, width: float) -> None:
+def _draw_ellipses(
+    ax: Any, mean: np.ndarray, covariance: np.ndarray, k: int, colour: np.ndarray, width: float
+) -> None:
     from matplotlib.patches import Ellipse
 
-    values, vectors = np.linalg.eigh(marginal.covariances[k])
+    values, vectors = np.linalg.eigh(covariance)
     angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
     for sigma, style in zip(SIGMAS, ("-", "-", (0, (4, 2))), strict=True):
         minor, major = 2 * sigma * np.sqrt(np.maximum(values, 0))
         ax.add_patch(
             Ellipse(
-                marginal.means[k],
+                mean,
                 major,
                 minor,
                 angle=angle,
@@ -301,81 +254,12 @@ def _draw_ellipses(ax: Any, marginal: Mixture, k: int, colour: np.ndarray, width
         )
 
 
-def _legend_entries(view: View, n_shown: int, limit: int) -> tuple[list, list[str]]:
-    from matplotlib.lines import Line2D
-
-    handles, texts = [], []
-    for k in range(min(view.mixture.n_components, limit)):
-        handles.append(
-            Line2D([], [], marker="o", linestyle="", color=view.colours[k], markersize=6)
-        )
-        texts.append(f"{k}: {100 * view.mixture.weights[k]:.1f} %")
-    if view.mixture.n_components > limit:
-        handles.append(Line2D([], [], linestyle=""))
-        texts.append(f"and {view.mixture.n_components - limit} more")
-    if n_shown == 1:
-        handles.append(Line2D([], [], color="black", linewidth=2))
-        texts.append("sum")
-    else:
-        handles.append(Line2D([], [], color="#333333", linewidth=1.2))
-        texts.append("1 and 2 σ")
-        handles.append(Line2D([], [], color="#333333", linewidth=1, linestyle=(0, (4, 2))))
-        texts.append("2.5 σ")
-        handles.append(Line2D([], [], color=RULE_GREY, linewidth=0.6, alpha=0.7))
-        texts.append("density")
-    return handles, texts
-
-
-def legend_beside(view: View, ax: Any) -> None:
-    """A legend in axes of its own, where a figure has room for it."""
-    ax.set_axis_off()
-    handles, texts = _legend_entries(view, len(view.features), _LEGEND_COMPONENTS_BESIDE)
-    ax.legend(
-        handles,
-        texts,
-        loc="upper left",
-        fontsize=9,
-        frameon=False,
-        title="component: weight",
-        title_fontsize=9,
-        alignment="left",
-        ncols=1 + len(texts) // 9,
-    )
-
-
-def shown_features(mixture: Mixture) -> list[int]:
-    """The features drawn: where the means differ most against the spread, in their own order."""
-    n_features = mixture.n_features
-    if n_features <= _CORNER_FEATURES:
-        return list(range(n_features))
-    within = mixture.weights @ np.diagonal(mixture.dense_covariances(), axis1=1, axis2=2)
-    between = mixture.weights @ (mixture.means - mixture.weights @ mixture.means) ** 2
-    return sorted(np.argsort(-between / within, kind="stable")[:_CORNER_FEATURES].tolist())
-
-
-def _offsets_to_labels(figure: Any) -> None:
+def _offsets_to_labels(axes: Sequence[Any]) -> None:
     """Multipliers such as 1e-9 go into the labels; between close panels they overlap the next."""
-    figure.draw_without_rendering()
-    for ax in figure.axes:
+    axes[0].figure.canvas.figure.draw_without_rendering()
+    for ax in axes:
         for axis in (ax.xaxis, ax.yaxis):
             offset = axis.get_offset_text()
             if offset.get_text() and axis.get_label_text():
                 axis.set_label_text(f"{axis.get_label_text()} ({offset.get_text()})")
             offset.set_visible(False)
-
-
-def new_figure(size: tuple[float, float], layout: str | None = "constrained") -> Any:
-    """A figure without pyplot, which would keep it in memory and may want a display."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidInputError(
-            'Plots need matplotlib. Install it: pip install "gaussmix[plot]".'
-        ) from error
-    return Figure(figsize=size, layout=layout)
-
-
-def tidy(ax: Any) -> None:
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    ax.tick_params(labelsize=8)

@@ -1,7 +1,8 @@
-"""Pictures of mixtures. Needs matplotlib; never touches pyplot, a display or global settings.
+"""Pictures of mixtures and fits. Needs matplotlib; changes no global settings, shows nothing.
 
-Every function draws into a `matplotlib.figure.Figure` of its own, or into the axes given, and
-returns the figure: save it with ``figure.savefig("mixture.png")``. `plot_hills` returns the axes.
+Each ``plot_`` function draws into the Axes given as `ax`, or into a new figure, and returns the
+Axes it drew on: save the picture with ``ax.figure.savefig("mixture.png")``. pyplot is not imported;
+where you have imported it, new figures are pyplot's, and ``plt.show()`` shows them.
 """
 
 from __future__ import annotations
@@ -9,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from . import _validate
 from ._curves import plot_selection, plot_trace
+from ._drawing import axes_or_new, checked_grid, is_grid, new_figure, own_figure, tidy
 from ._hill_plot import plot_hills
-from ._panels import View, legend_beside, new_figure
+from ._panels import CORNER_FEATURES, Panels
+from .errors import InvalidInputError
 from .mixture import Mixture
 
-__all__ = ["file_types", "plot_fit", "plot_hills", "plot_mixture", "plot_selection", "plot_trace"]
+__all__ = ["file_types", "fit_figure", "plot_hills", "plot_mixture", "plot_selection", "plot_trace"]
+
+_SIZE = (7.0, 5.6)
 
 
 def plot_mixture(
@@ -22,54 +30,88 @@ def plot_mixture(
     X: Any = None,
     *,
     ax: Any = None,
+    features: Sequence[int] | None = None,
     feature_names: Sequence[str] | None = None,
     labels: Any = None,
+    colors: Any = None,
+    legend: bool = True,
+    **style: Any,
 ) -> Any:
-    """Figure of a mixture, with the data if given.
+    """Axes with a mixture, and the data if given.
 
     One feature: histogram, weighted components and their sum. Two: the data in the colours of
     their most probable components (mixed where they are in doubt), ellipses at 1, 2 and 2.5
     standard deviations, contours of the density, and a number at each mean. More: a corner of
     the four features that tell the components apart best, each panel with the marginal mixture
-    of its features; or, with `ax`, a panel of the best two.
+    of its features; or, in a single `ax`, a panel of the best two.
 
     Parameters
     ----------
     mixture : Mixture
         K components in D features.
     X : array_like (N, D), optional
-        Data to draw; above 20,000 rows as a shaded density, above 500,000 of evenly spaced rows.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure otherwise.
+        Data to draw; above 20,000 rows as a shaded density, above 300,000 of evenly spaced rows.
+    ax : matplotlib Axes, or array of Axes (S, S), optional
+        Where to draw: a panel, or a corner of S features (2 to D). A new figure otherwise.
+    features : sequence of int, optional
+        Which to draw and in which order: one or two for a panel, S for a corner. By default those
+        that tell the components apart best.
     feature_names : sequence of D str, optional
         Labels of the axes; "x1", "x2", ... by default.
     labels : array_like (N,) of int, optional
         Colours the rows by these instead of by the mixture's posterior probabilities.
+    colors : sequence of matplotlib colours, optional
+        Of the components, over again where they are fewer. By default told apart by colour-blind
+        readers.
+    legend : bool
+        Whether weights and lines are explained, above the panel.
+    **style
+        How rows are drawn, e.g. ``s=4, alpha=0.2``: passed to `Axes.scatter`, or with one feature
+        to `Axes.hist`. Of a shaded density only `alpha` and `zorder` can be changed.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The new figure, or the one that `ax` belongs to.
+    matplotlib.axes.Axes or ndarray (S, S) of Axes
+        `ax`, or what was made in its place. Above the diagonal of a corner the Axes are switched
+        off.
 
     Raises
     ------
     InvalidInputError
-        If X, labels or names do not fit the mixture, or matplotlib is not installed.
+        If X, labels, names or axes do not fit the mixture, or matplotlib is not installed.
     """
-    view = View(mixture, X, feature_names, labels)
-    if ax is not None:
-        view.draw_panel(ax, view.features[:2])
-        return ax.figure
-    n_shown = len(view.features)
-    if n_shown < 3:
-        figure = new_figure((7.0, 5.6))
-        view.draw_panel(figure.subplots(), view.features)
+    view = Panels(mixture, X, feature_names, labels, colors, style)
+    grid = checked_grid(ax, mixture.n_features) if is_grid(ax) else None
+    count = CORNER_FEATURES if ax is None else 2 if grid is None else len(grid)
+    if features is None:
+        shown = view.features(count)
     else:
-        figure, _ = _corner(view)
-    return figure
+        shown = _validate.features("features", features, mixture.n_features)
+        _require_room(ax, grid, shown)
+    if grid is None and len(shown) < 3:
+        ax = axes_or_new(ax, _SIZE)
+        view.draw(ax, shown, legend)
+        return ax
+    if grid is None:
+        grid = _corner_axes(own_figure(_corner_size(len(shown)), layout=None), len(shown))
+    view.draw_corner(grid, shown)
+    if legend:
+        view.legend_beside(grid[0, 1], len(shown))
+    return grid
 
 
-def plot_fit(
+def _require_room(ax: Any, grid: np.ndarray | None, features: list[int]) -> None:
+    """Raise if the axes given do not hold a picture of these features."""
+    if ax is None or (len(features) < 3 if grid is None else len(features) == len(grid)):
+        return
+    raise InvalidInputError(
+        f"features holds {len(features)}, and ax "
+        + ("is one Axes" if grid is None else f"has shape {grid.shape}")
+        + f". Give {'one or two' if grid is None else len(grid)} features, or other axes."
+    )
+
+
+def fit_figure(
     mixture: Mixture,
     X: Any,
     *,
@@ -78,6 +120,8 @@ def plot_fit(
     title: str | None = None,
 ) -> Any:
     """Figure of a fit: the mixture over its data and, if it was selected, the criterion.
+
+    What ``gaussmix fit --plot`` saves.
 
     Parameters
     ----------
@@ -95,44 +139,57 @@ def plot_fit(
     Returns
     -------
     matplotlib.figure.Figure
+        Not known to pyplot.
 
     Raises
     ------
     InvalidInputError
         As `plot_mixture` and `plot_selection`.
     """
-    view = View(mixture, X, feature_names, None)
-    n_shown = len(view.features)
+    view = Panels(mixture, X, feature_names)
+    shown = view.features(CORNER_FEATURES)
     with_curve = selection is not None and len(selection.table) > 1
-    if n_shown > 2:
-        figure, room = _corner(view)
-        curve = figure.add_axes(room) if with_curve else None
+    curve = None
+    if len(shown) > 2:
+        figure = new_figure(_corner_size(len(shown)), layout=None)
+        axes = _corner_axes(figure, len(shown))
+        view.draw_corner(axes, shown)
+        view.legend_beside(axes[0, 1], len(shown))
+        if with_curve:
+            # In the corner that the panels leave free, to the right of the legend.
+            width = max(axes[0, 0].get_position().width - 0.03, 0.25)
+            curve = figure.add_axes((0.985 - width, 0.93 - 0.8 * width, width, 0.8 * width))
     elif with_curve:
         figure = new_figure((9.6, 5.2))
         grid = figure.add_gridspec(2, 2, width_ratios=(2.3, 1))
-        view.draw_panel(figure.add_subplot(grid[:, 0]), view.features, legend=False)
+        panel = figure.add_subplot(grid[:, 0])
+        view.draw(panel, shown, legend=False)
+        tidy(panel)
         curve = figure.add_subplot(grid[0, 1])
-        legend_beside(view, figure.add_subplot(grid[1, 1]))
+        view.legend_beside(figure.add_subplot(grid[1, 1]), len(shown))
     else:
-        figure = new_figure((7.0, 5.6))
-        view.draw_panel(figure.subplots(), view.features)
-    if with_curve:
+        figure = new_figure(_SIZE)
+        panel = figure.subplots()
+        view.draw(panel, shown)
+        tidy(panel)
+    if curve is not None:
         plot_selection(selection, ax=curve)
+        tidy(curve, label_size=9)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _corner(view: View) -> tuple[Any, tuple[float, float, float, float]]:
-    """A figure with a corner of panels and a legend, and the room left for a curve in it."""
-    n_shown = len(view.features)
-    figure = new_figure((2.3 * n_shown + 0.8,) * 2, layout=None)
-    view.draw_corner(figure)
-    # The corner leaves its upper right half free: a legend, then a curve in the corner itself.
-    panel = 0.905 / n_shown
-    legend_beside(view, figure.add_axes((0.10 + panel, 0.94 - panel, panel, panel)))
-    width = max(panel - 0.03, 0.25)
-    return figure, (0.985 - width, 0.93 - 0.8 * width, width, 0.8 * width)
+def _corner_size(n_shown: int) -> tuple[float, float]:
+    return (2.3 * n_shown + 0.8,) * 2
+
+
+def _corner_axes(figure: Any, n_shown: int) -> np.ndarray:
+    margins = {"left": 0.08, "right": 0.985, "bottom": 0.07, "top": 0.94}
+    axes = figure.subplots(n_shown, n_shown, gridspec_kw=margins | {"wspace": 0.1, "hspace": 0.1})
+    for ax in axes.flat:
+        tidy(ax)
+    return axes
 
 
 def file_types() -> list[str]:

@@ -78,11 +78,11 @@ class Selection:
         """The mixture that was chosen."""
         return self.best.mixture
 
-    def plot(self, ax=None):
-        """Figure of the criterion over K, a line for each type; see `plotting.plot_selection`."""
+    def plot(self, ax=None, **options):
+        """Axes with the criterion over K, a line for each type; see `plotting.plot_selection`."""
         from .plotting import plot_selection
 
-        return plot_selection(self, ax=ax)
+        return plot_selection(self, ax=ax, **options)
 
     def __repr__(self) -> str:
         table, chosen = self.table, self.table[self.chosen]
