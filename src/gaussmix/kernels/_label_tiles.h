@@ -57,11 +57,9 @@ TILE bits label_bits(bits steps, vec label, vec weight) {
 #endif
 }
 
-/* Writes the weight at the label and 0 elsewhere. */
-TILE void give_to_label(double *column, ptrdiff_t n_components, ptrdiff_t n_rows, vec label,
-                        vec w) {
-    for (ptrdiff_t k = 0; k < n_components; k++)
-        v_store(column + k * n_rows, v_where_equal(v_set((double)k), label, w));
+/* exp of log joint - max, but 0 where that would not change a sum of which 1 is a part. */
+TILE vec noticed_exp(vec difference, mask noticed) {
+    return v_keep(noticed, v_exp_normal(v_keep(noticed, difference)));
 }
 
 /* Adds a vector's likelihoods and weights. Of the former, w log s is left out where unweighted
@@ -80,17 +78,41 @@ TILE void add_likelihood(vec w, vec sum, vec peak, vec *product, int unit_weight
 static void hard_tile(double *joint, ptrdiff_t n_components, const double *coefficients,
                       const double *weight, uint64_t first, int unit_weights, RuleSums *sums) {
     enum { ROWS = WIDE * LANES };
-    vec product = v_set(1.0);
-    for (int v = 0; v < WIDE; v++) {
-        double *column = joint + v * LANES;
-        vec w = v_load(weight + v * LANES);
-        vec best, sum = v_set(0.0);
-        vec label = column_argmax(column, n_components, ROWS, coefficients, &best);
-        for (ptrdiff_t k = 0; k < n_components; k++)
-            sum += v_exp(v_max(v_load(column + k * ROWS), v_set(UNREACHED)) - best);
-        add_likelihood(w, sum, weighted(w, restored(best)), &product, unit_weights, sums);
-        sums->labels += label_bits(v_steps(first + v * LANES), label, w);
-        give_to_label(column, n_components, ROWS, label, w);
+    vec best[WIDE], label[WIDE], sum[WIDE], product = v_set(1.0);
+    UNROLL for (int v = 0; v < WIDE; v++) {
+        best[v] = v_max(v_load(joint + v * LANES), v_set(UNREACHED));
+        label[v] = sum[v] = v_set(0.0);
+    }
+    for (ptrdiff_t k = 1; k < n_components; k++)
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            vec value = v_load(joint + k * ROWS + v * LANES);
+            label[v] = v_select_less(best[v], value, v_set((double)k), label[v]);
+            best[v] = v_max(value, best[v]);
+        }
+    UNROLL for (int v = 0; v < WIDE; v++)
+        if (some_unreached(best[v])) { /* rare */
+            label[v] = column_argmax(joint + v * LANES, n_components, ROWS, coefficients, &best[v]);
+            share_unreached(joint + v * LANES, n_components, ROWS, coefficients);
+        }
+    for (ptrdiff_t k = 0; k < n_components; k++) {
+        double *values = joint + k * ROWS;
+        vec difference[WIDE];
+        mask noticed[WIDE], some = (mask){0};
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            difference[v] = v_load(values + v * LANES) - best[v];
+            noticed[v] = v_at_least(difference[v], v_set(MOST_LIMIT));
+            some |= noticed[v];
+            v_store(values + v * LANES,
+                    v_where_equal(v_set((double)k), label[v], v_load(weight + v * LANES)));
+        }
+        if (v_any(some))
+            UNROLL for (int v = 0; v < WIDE; v++)
+                sum[v] += noticed_exp(difference[v], noticed[v]);
+    }
+    UNROLL for (int v = 0; v < WIDE; v++) {
+        vec w = v_load(weight + v * LANES), peak = weighted(w, restored(best[v]));
+        add_likelihood(w, sum[v], peak, &product, unit_weights, sums);
+        sums->labels += label_bits(v_steps(first + v * LANES), label[v], w);
     }
     if (unit_weights) sums->likelihood += v_log(product);
 }
@@ -101,29 +123,48 @@ static void stochastic_tile(double *joint, ptrdiff_t n_components, const double 
                             const double *weight, uint64_t key, uint64_t first, int unit_weights,
                             RuleSums *sums) {
     enum { ROWS = WIDE * LANES };
-    vec product = v_set(1.0);
-    for (int v = 0; v < WIDE; v++) {
-        double *column = joint + v * LANES;
-        vec w = v_load(weight + v * LANES);
-        vec best = column_maximum(column, n_components, ROWS);
-        vec sum = v_set(0.0), label = v_set(0.0);
-        if (some_unreached(best)) share_unreached(column, n_components, ROWS, coefficients);
-        bits random = v_mix(v_steps(first + v * LANES) + key);
-        /* The upper 52 bits as the digits of a number in [1, 2). */
-        vec uniform = v_from_bits((random >> 12) | v_bits(v_set(1.0))) - v_set(1.0);
-        for (ptrdiff_t k = 0; k < n_components; k++) {
-            sum += v_exp(v_load(column + k * ROWS) - best);
-            v_store(column + k * ROWS, sum);
+    vec best[WIDE], sum[WIDE], threshold[WIDE], below[WIDE], product = v_set(1.0);
+    UNROLL for (int v = 0; v < WIDE; v++) best[v] = v_set(UNREACHED);
+    for (ptrdiff_t k = 0; k < n_components; k++)
+        UNROLL for (int v = 0; v < WIDE; v++)
+            best[v] = v_max(v_load(joint + k * ROWS + v * LANES), best[v]);
+    UNROLL for (int v = 0; v < WIDE; v++) {
+        if (some_unreached(best[v])) /* rare */
+            share_unreached(joint + v * LANES, n_components, ROWS, coefficients);
+        sum[v] = v_set(0.0);
+    }
+    for (ptrdiff_t k = 0; k < n_components; k++) {
+        double *values = joint + k * ROWS;
+        vec difference[WIDE];
+        mask noticed[WIDE], some = (mask){0};
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            difference[v] = v_load(values + v * LANES) - best[v];
+            noticed[v] = v_at_least(difference[v], v_set(MOST_LIMIT));
+            some |= noticed[v];
         }
-        /* At most (1 - 2^-52) sum, which rounds to less than sum: the last one with a share is
-         * found at the latest. */
-        vec threshold = uniform * sum;
-        for (ptrdiff_t k = 0; k < n_components - 1; k++)
-            label += v_select_less(threshold, v_load(column + k * ROWS), v_set(0.0), v_set(1.0));
-        add_likelihood(w, sum, weighted(w, restored(best)), &product, unit_weights, sums);
-        give_to_label(column, n_components, ROWS, label, w);
+        if (v_any(some))
+            UNROLL for (int v = 0; v < WIDE; v++)
+                sum[v] += noticed_exp(difference[v], noticed[v]);
+        UNROLL for (int v = 0; v < WIDE; v++) v_store(values + v * LANES, sum[v]);
+    }
+    UNROLL for (int v = 0; v < WIDE; v++) {
+        vec w = v_load(weight + v * LANES), peak = weighted(w, restored(best[v]));
+        bits random = v_mix(v_steps(first + v * LANES) + key);
+        /* The upper 52 bits as the digits of a number in [1, 2). The threshold is at most
+         * (1 - 2^-52) sum, which rounds to less than sum: one share is beyond it. */
+        vec uniform = v_from_bits((random >> 12) | v_bits(v_set(1.0))) - v_set(1.0);
+        threshold[v] = uniform * sum[v];
+        below[v] = w; /* of shares so far that do not reach beyond the threshold */
+        add_likelihood(w, sum[v], peak, &product, unit_weights, sums);
     }
     if (unit_weights) sums->likelihood += v_log(product);
+    for (ptrdiff_t k = 0; k < n_components; k++)
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            double *share = joint + k * ROWS + v * LANES;
+            vec still = v_select_less(threshold[v], v_load(share), v_set(0.0), below[v]);
+            v_store(share, below[v] - still); /* the weight, or 0, exactly */
+            below[v] = still;
+        }
 }
 
 /* Adds a block's to a sum modulo 2^64 whose halves are two doubles. */
