@@ -24,7 +24,7 @@ N_COLOURS = 12
 
 
 def main(path):
-    """Fit to a tenth of the pixels, paint all of them."""
+    """Fit to a twentieth of the pixels, paint all of them."""
     photograph = load_sample_image("china.jpg")
     height, width, _ = photograph.shape
     # Each of the 256 levels stands for an interval. A number drawn from it keeps pixels of one
@@ -32,8 +32,8 @@ def main(path):
     rng = np.random.default_rng(0)
     pixels = (photograph.reshape(-1, 3) + rng.random((width * height, 3))) / 256.0
 
-    some = pixels[rng.choice(len(pixels), len(pixels) // 10, replace=False)]
-    result = gm.fit(some, N_COLOURS, n_starts=5, tol=1e-4, max_iter=1000, seed=0)
+    some = pixels[rng.choice(len(pixels), len(pixels) // 20, replace=False)]
+    result = gm.fit(some, N_COLOURS, n_starts=3, max_iter=500, seed=0)
     mixture = result.mixture
 
     posterior = mixture.predict_proba(pixels)

@@ -118,7 +118,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         Trace, starts, repairs and timings.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if `X` had string names for all features.
 
     Examples
