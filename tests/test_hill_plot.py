@@ -16,7 +16,7 @@ from gaussmix._drawing import component_colours
 
 def peaks(ax):
     """The numbers on the peaks: number -> (x, y)."""
-    return {int(t.get_text()): t.get_position() for t in ax.texts if t.get_gid()}
+    return {int(t.get_text()): t.xy for t in ax.texts if t.get_gid()}
 
 
 def colours_used(ax):

@@ -344,6 +344,35 @@ def test_a_title_stands_clear_of_the_legend():
     assert ax.title.get_window_extent().y0 < ax.get_window_extent().y1 + 20
 
 
+@pytest.mark.parametrize("n_components", [2, 20])
+def test_a_legend_is_no_wider_than_its_axes(n_components):
+    for plot in (plotting.plot_mixture, plotting.plot_hills):
+        for ax in Figure(figsize=(12, 4)).subplots(1, 3)[:2]:
+            plot(make(n_components, 2), ax=ax)
+            legend = ax.get_legend().get_window_extent()
+            assert legend.x1 <= ax.get_window_extent().x1 + 1
+
+
+def test_numbers_do_not_cover_each_other():
+    mixture = Mixture(np.full(4, 0.25), np.zeros((4, 2)), np.arange(1.0, 5.0), "spherical")
+    ax = plotting.plot_mixture(mixture)
+    places = np.array([text.get_position() for text in ax.texts])
+    distances = np.hypot(*(places[:, None] - places).transpose(2, 0, 1))[np.triu_indices(4, 1)]
+    assert distances.min() > 11  # points; a number with its disc is 12 wide
+    assert all(tuple(text.xy) == (0, 0) for text in ax.texts)
+
+
+def test_short_names_of_keywords_are_known():
+    mixture = make(2, 2)
+    X = mixture.sample(50, 0)[0]
+    ax = plotting.plot_mixture(mixture, X, lw=2, color="red")
+    (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
+    assert points.get_linewidths().tolist() == [2]
+    ax = plotting.plot_trace(gaussmix.fit(np.r_[0.0, 1, 5, 6, 7], 1), lw=3)
+    assert ax.lines[0].get_linewidth() == 3
+    plotting.plot_mixture(make(2, 1), make(2, 1).sample(50, 0)[0], lw=1, ec="red")
+
+
 def test_figures_are_known_to_pyplot_where_it_is_used(run_python):
     assert (
         run_python(

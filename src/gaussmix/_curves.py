@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate
-from ._drawing import PALETTE, RULE_GREY, axes_or_new, component_colours, tidy
+from ._drawing import PALETTE, RULE_GREY, axes_or_new, component_colours, line_style, tidy
 from .criteria import NAMES
 from .errors import InvalidInputError
 from .results import FitResult
@@ -79,7 +79,8 @@ def plot_selection(
     low, top = _heights(table[criterion][finite & ~table["degenerate"]])
     for position, name in enumerate(types):
         of_type = table[(table["covariance_type"] == name) & finite]
-        looks = {"marker": MARKERS[position % len(MARKERS)], "color": hues[position]} | style
+        looks = {"marker": MARKERS[position % len(MARKERS)], "color": hues[position]}
+        looks |= line_style(style)
         _draw_type(ax, of_type, criterion, name, top, looks)
     if top is not None:
         ax.set_ylim(low, top)
@@ -212,7 +213,9 @@ def plot_trace(
 def _draw_trace(ax: Any, result: FitResult, style: dict[str, Any]) -> None:
     mixture, trace = result.mixture, result.log_likelihood
     label = f"{mixture.covariance_type}, K = {mixture.n_components}: {trace[-1]:.6g}"
-    (line,) = ax.plot(np.arange(len(trace)), trace, **({"linewidth": 1.4, "label": label} | style))
+    (line,) = ax.plot(
+        np.arange(len(trace)), trace, **({"linewidth": 1.4, "label": label} | line_style(style))
+    )
     ax.plot(
         [len(trace) - 1],
         [trace[-1]],

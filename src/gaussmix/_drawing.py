@@ -21,7 +21,9 @@ _POINTS = 20_000
 _CELLS = 160
 _NOT_FLAT = ("3d", "polar")
 _LEGEND_ENTRIES = 8
-_INCHES_OF_ENTRY = 0.9
+_LEGEND_COLUMNS = 6
+_BADGE = 12.0  # points: the width of a number with its disc
+_PALE = 0.3
 
 
 def new_figure(size: tuple[float, float], layout: str | None = "constrained") -> Any:
@@ -99,6 +101,14 @@ def checked_grid(ax: Any, largest: int) -> np.ndarray:
     return grid
 
 
+def line_style(style: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of `Axes.plot` under their long names, so that ``lw`` replaces our linewidth."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return normalize_kwargs(style, Line2D)
+
+
 def tidy(ax: Any, label_size: float | None = None) -> None:
     """The looks of axes in figures of our own; axes that users give keep theirs."""
     for side in ("top", "right"):
@@ -131,12 +141,12 @@ def rgb(colors: Any) -> np.ndarray:
 def component_colours(count: int, colors: Any = None) -> np.ndarray:
     """Red, green and blue in 0..1 of `count` things, (count, 3): those given, over and over.
 
-    By default six hues, then darker, then paler.
+    By default six hues, then darker, then paler, then greyer.
     """
     if colors is not None:
         return np.resize(rgb(colors), (count, 3))
     base = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE])
-    rounds = np.concatenate([base, 0.55 * base, 0.5 * base + 0.5])
+    rounds = np.concatenate([base, 0.55 * base, 0.5 * base + 0.5, 0.4 * base + 0.3])
     return np.resize(rounds, (count, 3))
 
 
@@ -156,6 +166,9 @@ def draw_histogram(
     """Histogram of the density of `values`, in grey, behind everything else."""
     n_bins = int(np.clip(2.0 * len(values) ** (1 / 3) + 4, 5, 120))
     low, high = max(limits[0], float(values.min())), min(limits[1], float(values.max()))
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.patches import Patch
+
     looks = {
         "bins": n_bins,
         "range": (low, high) if low < high else None,
@@ -165,24 +178,30 @@ def draw_histogram(
         "linewidth": 0.4,
         "zorder": 0,
     }
-    ax.hist(values.astype(float), **(looks | style))
+    ax.hist(values.astype(float), **(looks | normalize_kwargs(style, Patch)))
 
 
 def draw_rows(
     ax: Any, points: np.ndarray, colours: np.ndarray, style: dict[str, Any], small: bool = False
 ) -> None:
     """Points in their colours; where they are many, the mean colours of the cells of a grid."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.collections import PathCollection
+
     n_rows = len(points)
     as_points = n_rows <= (_POINTS // 4 if small else _POINTS)
     looks = {
         "s": float(np.clip(900 / math.sqrt(n_rows) / (4 if small else 2.2), 1.2, 18)),
         "alpha": float(np.clip(14 / math.sqrt(n_rows), 0.25, 0.75)) if as_points else None,
-        "linewidths": 0,
+        "linewidth": 0,
         "rasterized": n_rows > 2000,
         "zorder": 1,
     }
     drawn = slice(None) if as_points else slice(0)
-    collection = ax.scatter(*points[drawn].T, c=colours[drawn], **(looks | style))
+    if not {"c", "color", "facecolor", "facecolors"} & style.keys():
+        looks["c"] = colours[drawn]
+    looks |= normalize_kwargs(style, PathCollection)
+    collection = ax.scatter(*points[drawn].T, **looks)
     if as_points:
         return
     # matplotlib has checked the style on no points; what an image shares with them is taken over.
@@ -258,25 +277,59 @@ def draw_contours(
     ax.contour(x, y, height, levels, **(looks | lines))
 
 
-def draw_number(ax: Any, number: int, x: float, y: float, colour: np.ndarray, gid: str) -> None:
-    ax.text(
-        x,
-        y,
-        str(number),
-        fontsize=7,
-        color="white",
-        ha="center",
-        va="center",
-        zorder=6,
-        clip_on=True,
-        gid=gid,
-        bbox={
-            "boxstyle": "circle,pad=0.22",
-            "facecolor": colour * 0.8,
-            "edgecolor": "white",
-            "linewidth": 0.7,
-        },
-    )
+def draw_numbers(ax: Any, positions: np.ndarray, colours: np.ndarray, name: str) -> None:
+    """A number at each of the positions (M, 2), moved aside where it would cover another.
+
+    The limits of the axes must be set. A line leads from a number that was moved to its place.
+    """
+    shifts = _shifts_apart(ax.transData.transform(positions) * 72 / ax.figure.dpi)
+    for m, (place, shift, colour) in enumerate(zip(positions, shifts, colours, strict=True)):
+        face = 0.8 * colour
+        # Relative luminance, by which black on pale colours is told better than white.
+        pale = np.array([0.2126, 0.7152, 0.0722]) @ face**2.2 > _PALE
+        ax.annotate(
+            str(m),
+            place,
+            shift,
+            textcoords="offset points",
+            fontsize=7,
+            color="black" if pale else "white",
+            ha="center",
+            va="center",
+            zorder=6,
+            clip_on=True,
+            gid=f"{name} {m}",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.8, "color": face, "shrinkB": 0}
+            if np.hypot(*shift) > 0.5 * _BADGE
+            else None,
+            bbox={
+                "boxstyle": "circle,pad=0.22",
+                "facecolor": face,
+                "edgecolor": "white",
+                "linewidth": 0.7,
+            },
+        )
+
+
+def _shifts_apart(points: np.ndarray) -> np.ndarray:
+    """Shifts (M, 2) after which no two points (M, 2) are closer than a number is wide."""
+    moved = points.astype(float)
+    for _ in range(60):
+        apart = moved[:, None] - moved
+        distance = np.hypot(*np.moveaxis(apart, -1, 0))
+        close = (distance < _BADGE) & ~np.eye(len(points), dtype=bool)
+        if not close.any():
+            break
+        for a, b in np.argwhere(np.triu(close)):
+            along = moved[a] - moved[b]
+            length = np.hypot(*along)
+            # At one place: apart in directions that differ from pair to pair.
+            turn = 2.4 * (a + b)
+            along = along / length if length > 1e-6 else np.array([np.cos(turn), np.sin(turn)])
+            push = 0.52 * max(_BADGE - length, 0.0)
+            moved[a] += push * along
+            moved[b] -= push * along
+    return moved - points
 
 
 def dots(colours: np.ndarray, texts: Sequence[str], limit: int) -> tuple[list, list[str]]:
@@ -301,21 +354,23 @@ def legend_above(
 
     As many columns as fit; a title that the axes are given later stands above it.
     """
-    inches = ax.get_window_extent().width / ax.figure.canvas.figure.dpi
-    columns = int(np.clip(inches / _INCHES_OF_ENTRY, 1, 6))
-    limit = int(np.clip(3 * columns - len(others[0]) - 1, 1, _LEGEND_ENTRIES))
-    handles, shown = dots(colours, texts, limit)
-    ax.legend(
-        [*handles, *others[0]],
-        [*shown, *others[1]],
-        fontsize=8,
-        frameon=False,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        handlelength=1.4,
-        columnspacing=1.2,
-    )
+    width = ax.get_window_extent().width
+    for columns in range(_LEGEND_COLUMNS, 0, -1):
+        limit = int(np.clip(3 * columns - len(others[0]) - 1, 1, _LEGEND_ENTRIES))
+        handles, shown = dots(colours, texts, limit)
+        legend = ax.legend(
+            [*handles, *others[0]],
+            [*shown, *others[1]],
+            fontsize=8,
+            frameon=False,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=columns,
+            handlelength=1.4,
+            columnspacing=1.2,
+        )
+        if legend.get_window_extent().width <= width:
+            break
     # Titles keep clear of child axes, and not of legends: so empty ones lie around the legend.
     room = ax.inset_axes((0, 1, 1, 0))
     room.set_axis_off()

@@ -15,7 +15,7 @@ from ._drawing import (
     component_colours,
     draw_contours,
     draw_histogram,
-    draw_number,
+    draw_numbers,
     draw_rows,
     heights,
     legend_above,
@@ -149,11 +149,10 @@ def _draw_line(ax: Any, view: View, modes: Modes, colours: np.ndarray) -> None:
         zorder=4,
         clip_on=False,
     )
-    tops = np.exp(modes.logpdf)
-    for m, (position, height) in enumerate(zip(modes.positions[:, 0], tops, strict=True)):
-        draw_number(ax, m, position, height, colours[m], f"peak {m}")
     ax.set_xlim(limits)
     ax.set_ylim(0, 1.1 * ax.dataLim.y1)
+    tops = np.column_stack([modes.positions[:, 0], np.exp(modes.logpdf)])
+    draw_numbers(ax, tops, colours, "peak")
 
 
 def _draw_plane(
@@ -185,15 +184,24 @@ def _draw_plane(
     draw_contours(ax, x, y, height, _SHARES, False, linewidths=0.6, alpha=0.8)
     if whole:
         for hill in range(len(modes)):
-            border = np.ma.array(regions == hill, dtype=float, mask=outside)
-            if 0.0 < border.mean() < 1.0:
+            border = np.ma.array(_softened(regions == hill), mask=outside)
+            if border.min() < 0.5 < border.max():
                 ax.contour(x, y, border, [0.5], colors="#222222", linewidths=0.8, zorder=3)
     for k in np.flatnonzero(modes.component_mode >= 0):
         path = np.stack([mixture.means[k], modes.positions[modes.component_mode[k]]])[:, shown]
         ax.plot(*path.T, color="#333333", linewidth=0.7, zorder=4)
         ax.plot(*path[0], "x", color="#222222", markersize=5, zorder=4)
-    for m, position in enumerate(modes.positions[:, shown]):
-        draw_number(ax, m, *position, colours[m], f"peak {m}")
+    draw_numbers(ax, modes.positions[:, shown], colours, "peak")
+
+
+def _softened(region: np.ndarray) -> np.ndarray:
+    """A region (G, G) whose edge rises over a few cells: its contour has no stairs."""
+    soft = region.astype(float)
+    for axis in (0, 1, 0, 1, 0, 1):
+        padded = np.pad(soft, [(1, 1) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        before, after = (np.take(padded, np.arange(GRID) + k, axis=axis) for k in (0, 2))
+        soft = 0.25 * before + 0.5 * soft + 0.25 * after
+    return soft
 
 
 def _tint(height: np.ndarray, with_rows: bool) -> np.ndarray:

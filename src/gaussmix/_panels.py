@@ -15,7 +15,7 @@ from ._drawing import (
     dots,
     draw_contours,
     draw_histogram,
-    draw_number,
+    draw_numbers,
     draw_rows,
     heights,
     legend_above,
@@ -164,11 +164,11 @@ class Panels(View):
         for k in range(marginal.n_components):
             ax.fill_between(grid, joint[:, k], color=self.colours[k], alpha=0.18, linewidth=0)
             ax.plot(grid, joint[:, k], color=self.colours[k], linewidth=1.3)
-            if not small:
-                at = int(np.argmax(joint[:, k]))
-                draw_number(ax, k, grid[at], joint[at, k], self.colours[k], f"component {k}")
         ax.set_xlim(limits)
         ax.set_ylim(0, 1.08 * ax.dataLim.y1)
+        if not small:
+            tops = np.column_stack([grid[joint.argmax(axis=0)], joint.max(axis=0)])
+            draw_numbers(ax, tops, self.colours, "component")
 
     def draw_two(self, ax: Any, features: Sequence[int], small: bool = False) -> None:
         """Data, contours, ellipses and means in the plane of two features."""
@@ -183,8 +183,8 @@ class Panels(View):
         for k, mean in enumerate(marginal.means):
             width = 0.9 if small else 1.3
             _draw_ellipses(ax, mean, covariances[k], k, self.colours[k], width)
-            if not small:
-                draw_number(ax, k, *mean, self.colours[k], f"component {k}")
+        if not small:
+            draw_numbers(ax, marginal.means, self.colours, "component")
 
     def legend_beside(self, ax: Any, n_shown: int) -> None:
         """A legend in axes of its own, where a figure has room for it."""
