@@ -203,6 +203,7 @@ def test_a_trace_ends_at_the_log_likelihood():
     ax = plotting.plot_trace(results)
     for i, result in enumerate(results):
         assert ax.lines[2 * i].get_ydata().tolist() == result.log_likelihood.tolist()
+    assert all(tick % 1 == 0 for tick in ax.get_xticks())
 
 
 FOUR = [

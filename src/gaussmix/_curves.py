@@ -200,11 +200,13 @@ def plot_trace(
     if max(given.n_iter for given in results) > LONG_TRACE:
         ax.set_xscale("symlog", linthresh=1)
         ax.xaxis.set_major_formatter("{x:g}")
+    else:
+        ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("iteration")
     ax.set_ylabel("log-likelihood (nats)")
     ax.ticklabel_format(axis="y", useOffset=False)
     if legend:
-        ax.legend(fontsize=9, frameon=False, loc="lower right")
+        ax.legend(fontsize=9, frameon=False)
     if own:
         tidy(ax, label_size=9)
     return ax
