@@ -188,3 +188,14 @@ def ascend(weights, means, covariances, X, n_steps=4000, tol=1e-11):
         if np.abs(X - before).max() <= tol * np.abs(X).max():
             break
     return X
+
+
+def flow(weights, means, covariances, X, part=0.05, n_steps=200):
+    """Where the flow along the steps of `ascend` takes rows X, by Euler's method.
+
+    After ``n_steps * part`` units of time, ten by default, full steps lead to the end.
+    """
+    X = np.array(X, dtype=float)
+    for _ in range(n_steps):
+        X += part * (ascend(weights, means, covariances, X, n_steps=1) - X)
+    return ascend(weights, means, covariances, X)

@@ -152,7 +152,7 @@ def test_in_the_plane_no_mode_is_missed(covariance_type):
 @pytest.mark.parametrize("n_features", [1, 2, 4, 30])
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_each_mode_is_a_maximum(covariance_type, n_features):
-    for seed in range(4):
+    for seed in range(1 if n_features == 30 else 4):
         mixture = random_mixture(covariance_type, 8, n_features, seed, spread=1.0)
         modes = mixture.modes()
         gradient, hessian = oracle.slopes(*parameters(mixture), modes.positions)

@@ -16,7 +16,7 @@ from .kernels.contract import Parameters
 FLAT = 1e-4
 FLAT_REACH = 0.02
 DENSE_METRIC = 64  # features; with more, balls are round, since M matrices (D, D) may not fit
-RADII = np.geomspace(0.02, 10.0, 24)
+RADII = np.geomspace(5e-4, 10.0, 14)
 NEGLIGIBLE = 16.0  # nats: components this far below the largest are bounded roughly
 BLOCK_VALUES = 1 << 21
 
@@ -154,10 +154,16 @@ def _third_derivative(
     by_distance = (coefficients - coefficients[j])[:, None] - 0.5 * lowest**2 + 0.5 * gap_j**2
     share = np.exp(np.minimum(np.minimum(by_slope, by_distance), 0.0))
     # Its own deviations from itself are 0.
-    np.put_along_axis(share, np.broadcast_to(j[:, None], (*share.shape[:2], 1)), 0.0, axis=2)
+    own = np.broadcast_to(j[:, None], (*share.shape[:2], 1))
+    np.put_along_axis(share, own, 0.0, axis=2)
+    least = np.exp((log_joint - highest)[:, None] - r * b - 0.5 * r * r * c)
+    np.put_along_axis(least, own, 1.0, axis=2)
+    share /= least.sum(axis=2, keepdims=True)
     b = b + r * c
-    first, second, cubes = ((share * b**power).sum(axis=2) for power in (1, 2, 3))
-    mixed = (share * b * c).sum(axis=2) + first * (share * c).sum(axis=2)
+    by_b = share * b
+    by_bb = by_b * b
+    first, second, cubes = by_b.sum(axis=2), by_bb.sum(axis=2), (by_bb * b).sum(axis=2)
+    mixed = (by_b * c).sum(axis=2) + first * (share * c).sum(axis=2)
     return cubes + 3.0 * first * second + 2.0 * first**3 + 3.0 * mixed
 
 

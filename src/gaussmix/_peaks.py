@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ._basins import FLAT, Basins, Peaks, balls, no_basins
-from ._landscape import MAX_STEPS, STUCK, Landscape
+from ._landscape import LONGEST, MAX_STEPS, STUCK, Landscape
 
 ROUNDS = 40  # of climbing and polishing; each looks closer at what is left
-FEW_STEPS = 16  # in the first round, and twice as many in each later one
+FEW_STEPS = 16  # in the first two rounds, and twice as many in each later one
+FEW_EXPLORING, EXPLORING = 12, 4.0  # steps in each of two rounds, and their pace
 NEAR = 0.05  # steps this short (in standard deviations) are tried to be finished by Newton's method
 NEWTON_STEPS = 60
 NEWTON_DONE, NEWTON_CLOSE = 1e-10, 1e-5  # steps that end it, and that still count as an end
@@ -16,13 +17,15 @@ LONGEST_NEWTON = 0.5
 # Of a flat peak few digits are known; down to minus `ROUNDING` a curvature's sign is rounding.
 ROUNDING = 1e-9
 FLAT_MERGE = 1e-3
+# Standard deviations to a peak, and the share of them by which Newton's step may miss it.
+BOWL, BOWL_ERROR = 0.5, 0.1
 NUDGE = 0.05  # standard deviations, off a saddle
 ALL_PAIRS = 48  # components; with more, pairs are made with the nearest ones only
 NEIGHBOURS = 12
 MOST_STARTS = 128  # between components, or 2 K if that is more
 SHARE_BETWEEN = 0.3  # of the posterior that a pair must have between its means
 APART = 0.3  # coordinates: of points closer than this only one is polished at a time
-SLOPE_VALUES = 1 << 22
+SLOPE_VALUES = 1 << 18
 
 
 def find(landscape: Landscape, tol: float) -> tuple[np.ndarray, Basins, np.ndarray]:
@@ -30,7 +33,7 @@ def find(landscape: Landscape, tol: float) -> tuple[np.ndarray, Basins, np.ndarr
     search = _Search(landscape, tol)
     component_mode = search.climb(landscape.means)
     if len(landscape.means) > 1:
-        search.climb(_between(landscape))
+        search.explore(_between(landscape))
     return search.peaks.z, search.basins, component_mode
 
 
@@ -54,12 +57,17 @@ class _Search:
             left = np.flatnonzero(label < 0)
             if not len(left):
                 return label
-            label[left], z[left] = self._climb(z[left], until, min(MAX_STEPS, FEW_STEPS << count))
+            limit = FEW_STEPS << max(0, count - 1)
+            label[left], z[left] = self._climb(z[left], until, min(MAX_STEPS, limit))
             left = left[label[left] < 0]
-            if not len(left):
-                return label
-            self._add(*self._polished(_spread_out(z[left])))
-            if until <= STUCK:
+            if len(left):
+                self._add(*self._polished(_spread_out(z[left])))
+                label[left] = self._bowls(z[left])
+                left = left[label[left] < 0]
+            if len(left) and count:
+                label[left] = self._followed(z[left])
+                left = left[label[left] < 0]
+            if len(left) and until <= STUCK:
                 z[left] = self._nudged(z[left])
             until = max(STUCK, 0.1 * until)
         left = label < 0
@@ -67,22 +75,66 @@ class _Search:
             label[left] = self.basins.nearest(z[left])
         return label
 
-    def _climb(self, z: np.ndarray, until: float, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    def explore(self, starts: np.ndarray) -> None:
+        """Add the peaks that climbs from `starts` come to; of close rows one goes to the end."""
+        z = starts
+        for until in (NEAR, 0.1 * NEAR):
+            if len(z):
+                label, z = self._climb(z, until, FEW_EXPLORING, EXPLORING)
+                z = z[label < 0]
+            if len(z):
+                self._add(*self._polished(_spread_out(z)))
+                z = z[self._bowls(z) < 0]
+        if len(z):
+            z = _spread_out(z)
+            z = z[self._followed(z) < 0]
+        if len(z):
+            self._followed(self._nudged(z))
+
+    def _climb(
+        self, z: np.ndarray, until: float, limit: int, pace: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         step = self.landscape.block_rows
         parts = [
-            self.landscape.climb(z[i : i + step], self.basins, limit, until)
+            self.landscape.climb(z[i : i + step], self.basins, limit, until, pace)
             for i in range(0, len(z), step)
         ]
         return tuple(np.concatenate(both) for both in zip(*parts, strict=True))
 
     def _polished(self, z: np.ndarray) -> tuple[np.ndarray, ...]:
         """Peaks that Newton's method finds from the rows of z: positions and derivatives."""
-        n = self.landscape.n_features
-        step = max(1, SLOPE_VALUES // (2 * n * n + 4 * n * len(self.landscape.means)))
-        parts = [self._newton(z[i : i + step]) for i in range(0, len(z), step)]
+        *found, peak = self._newton(z)
+        return tuple(part[peak] for part in found)
+
+    def _followed(self, z: np.ndarray) -> np.ndarray:
+        """(n,) the peak that each row of z comes to by short Newton steps, or -1; adds new peaks.
+
+        Curvatures that bend up are taken as if they bent down, so that rows go up, and away from
+        saddles; on the ridges where the last rows crawl that is where the climb goes.
+        """
+        *found, peak = self._newton(z, follow=True)
+        label = np.full(len(z), -1)
+        if peak.any():
+            found = tuple(part[peak] for part in found)
+            self._add(*found)
+            gap = self.peaks.z - found[0][:, None]
+            distance = np.einsum("nmd,nde,nme->nm", gap, found[2], gap)
+            label[peak] = distance.argmin(axis=1)
+        return label
+
+    def _newton(self, z: np.ndarray, follow: bool = False) -> tuple[np.ndarray, ...]:
+        """Ends (n, D), curvatures and precisions there (n, D, D), and whether they are peaks."""
+        step = self._block_rows()
+        parts = [self._newton_block(z[i : i + step], follow) for i in range(0, len(z), step)]
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
-    def _newton(self, z: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _block_rows(self) -> int:
+        """Rows whose derivatives are held at once."""
+        n = self.landscape.n_features
+        return max(1, SLOPE_VALUES // (2 * n * n + 4 * n * len(self.landscape.means)))
+
+    def _newton_block(self, z: np.ndarray, follow: bool) -> tuple[np.ndarray, ...]:
+        longest = LONGEST if follow else LONGEST_NEWTON
         z, size = z.copy(), np.full(len(z), np.inf)
         moving = np.arange(len(z))
         done = np.zeros(len(z), dtype=bool)
@@ -95,19 +147,45 @@ class _Search:
             typical = np.einsum("mdd->m", slope.precision) / n
             least = ROUNDING * typical
             along = np.einsum("mde,md->me", vectors, slope.gradient)
-            step = np.einsum("mde,me->md", vectors, along / np.maximum(values, least[:, None]))
+            bent = np.abs(values) if follow else values
+            step = np.einsum("mde,me->md", vectors, along / np.maximum(bent, least[:, None]))
             length = np.sqrt(np.einsum("md,mde,me->m", step, slope.precision, step))
-            step *= np.minimum(1.0, LONGEST_NEWTON / np.maximum(length, STUCK))[:, None]
+            step *= np.minimum(1.0, longest / np.maximum(length, STUCK))[:, None]
             size[moving] = length
             upward = values[:, 0] > -least  # else there is no peak here
-            going = upward & (length > NEWTON_DONE)
+            going = (upward | follow) & (length > NEWTON_DONE)
             done[moving] = upward
             z[moving] += np.where(going[:, None], step, 0.0)
             moving = moving[going]
             if not len(moving):
                 break
-        peak = done & (size < NEWTON_CLOSE)
-        return z[peak], curvature[peak], precision[peak]
+        return z, curvature, precision, done & (size < NEWTON_CLOSE)
+
+    def _bowls(self, z: np.ndarray) -> np.ndarray:
+        """(n,) the known peak that each row of z is close to in an all but quadratic bowl, or -1.
+
+        There Newton's step leads to the peak, and so does every climb: along a flat ridge these
+        would take hundreds of steps to the peak's ball.
+        """
+        label = np.full(len(z), -1)
+        if not len(self.peaks.z):
+            return label
+        step = self._block_rows()
+        for begin in range(0, len(z), step):
+            part = slice(begin, begin + step)
+            slope = self.landscape.slope(z[part])
+            concave = np.linalg.eigvalsh(slope.curvature)[:, 0] > 0.0
+            rows = np.flatnonzero(concave)
+            gradient, curvature, precision = (values[rows] for values in slope)
+            newton = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+            end = z[part][rows] + newton
+            nearest = ((self.peaks.z - end[:, None]) ** 2).sum(axis=2).argmin(axis=1)
+            gap = self.peaks.z[nearest] - z[part][rows]
+            off = np.einsum("nd,nde,ne->n", gap - newton, precision, gap - newton)
+            distance = np.einsum("nd,nde,ne->n", gap, precision, gap)
+            sure = (distance < BOWL**2) & (off < BOWL_ERROR**2 * distance)
+            label[begin + rows[sure]] = nearest[sure]
+        return label
 
     def _nudged(self, z: np.ndarray) -> np.ndarray:
         """Points off the saddles z, along the direction in which the density curves up most."""
@@ -121,20 +199,23 @@ class _Search:
     def _add(self, z: np.ndarray, curvature: np.ndarray, precision: np.ndarray) -> None:
         """Take those of the given peaks that are not known yet."""
         n_known = len(self.peaks.z)
+        root = np.linalg.inv(np.linalg.cholesky(precision))
+        relative = np.linalg.eigvalsh(root @ curvature @ root.transpose(0, 2, 1))
+        flat = relative[:, :1].min(axis=1, initial=np.inf) < FLAT
+        every, every_flat = np.concatenate([self.peaks.z, z]), np.append(self.peaks.flat, flat)
+        gap = every - z[:, None]
+        distance = np.sqrt(np.maximum((gap @ precision * gap).sum(axis=2), 0.0))
+        reach = np.where(flat[:, None] | every_flat, max(FLAT_MERGE, self.tol), self.tol)
+        near = distance <= reach
+        known, chosen = np.arange(len(every)) < n_known, []
         for i in range(len(z)):
-            gap = self.peaks.z - z[i]
-            distance = np.sqrt(np.einsum("md,de,me->m", gap, precision[i], gap))
-            if (distance <= self.tol).any():
-                continue
-            root = np.linalg.inv(np.linalg.cholesky(precision[i]))
-            flat = bool(np.linalg.eigvalsh(root @ curvature[i] @ root.T)[0] < FLAT)
-            if (distance <= np.where(flat | self.peaks.flat, FLAT_MERGE, 0.0)).any():
-                continue
-            new = Peaks(z[i], curvature[i], precision[i], np.array(flat))
-            both = zip(self.peaks, new, strict=True)
-            self.peaks = Peaks(*(np.concatenate([old, one[None]]) for old, one in both))
-        if len(self.peaks.z) > n_known:
-            added = Peaks(*(part[n_known:] for part in self.peaks))
+            if not near[i, known].any():
+                known[n_known + i] = True
+                chosen.append(i)
+        if chosen:
+            added = Peaks(z[chosen], curvature[chosen], precision[chosen], flat[chosen])
+            both = zip(self.peaks, added, strict=True)
+            self.peaks = Peaks(*(np.concatenate(parts) for parts in both))
             shape, radii = balls(self.landscape, added, self.tol)
             self.basins = self.basins.joined(self.peaks.z, shape, radii)
 

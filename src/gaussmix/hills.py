@@ -23,10 +23,11 @@ def assign(mixture, X: Any, method: str = "ascent", n_threads: int | None = None
     mixture : Mixture
     X : array_like (N, D)
     method : {"ascent", "component"}
-        "ascent" climbs from the row itself, by the fixed-point iteration that finds the modes; a
-        row on a saddle goes to the nearest mode, in standard deviations. In one dimension a row
-        lies between two valleys. "component" takes the hill of the row's most probable component,
-        for one pass of `predict`; it differs where a component spreads over several hills.
+        "ascent" climbs from the row itself, by short steps along the flow that the fixed-point
+        iteration follows, so that no row jumps over a peak; a row on a saddle goes to the nearest
+        mode, in standard deviations. In one dimension a row lies between two valleys. "component"
+        takes the hill of the row's most probable component, for one pass of `predict`; it differs
+        where a component spreads over several hills.
     n_threads : int, optional
 
     Raises
@@ -37,9 +38,11 @@ def assign(mixture, X: Any, method: str = "ascent", n_threads: int | None = None
     Notes
     -----
     O(N K D^2) for each step (and O(N D^3) for full covariances). A row is done when it enters a
-    ball around a mode from which every climb ends there; most rows take one to ten steps. Rows are
-    climbed in blocks, so that memory beyond the result does not grow with N, and each by itself:
-    its hill does not depend on the other rows or on the threads.
+    ball around a mode from which every climb ends there; most rows take five to thirty steps. Rows
+    are climbed in blocks, so that memory beyond the result does not grow with N, and each by
+    itself: its hill does not depend on the other rows or on the threads. Steps follow the flow to
+    some hundredths of a standard deviation, which is how sharp a border between hills is; tens of
+    standard deviations from all means it is less so.
     """
     _validate.choice("method", method, ("ascent", "component"))
     X = _validate.data(X, n_features=mixture.n_features, min_rows=0)
