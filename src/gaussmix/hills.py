@@ -40,9 +40,9 @@ def assign(mixture, X: Any, method: str = "ascent", n_threads: int | None = None
     O(N K D^2) for each step (and O(N D^3) for full covariances). A row is done when it enters a
     ball around a mode from which every climb ends there; most rows take five to thirty steps. Rows
     are climbed in blocks, so that memory beyond the result does not grow with N, and each by
-    itself: its hill does not depend on the other rows or on the threads. Steps follow the flow to
-    some hundredths of a standard deviation, which is how sharp a border between hills is; tens of
-    standard deviations from all means it is less so.
+    itself: its hill does not depend on the other rows or on the threads. Steps follow the flow
+    closely, not exactly: of rows drawn from mixtures one in a thousand, mostly beside a border,
+    ends on the other hill, and tens of standard deviations from all means borders may fray.
     """
     _validate.choice("method", method, ("ascent", "component"))
     X = _validate.data(X, n_features=mixture.n_features, min_rows=0)
