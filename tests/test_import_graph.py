@@ -22,7 +22,7 @@ TIERS = [
     ["_line", "_landscape", "_basins", "_peaks", "modes", "hills"],
     ["gate", "conditional", "information", "univariate"],
     ["_derived", "mixture"],
-    ["maximisation", "merging"],
+    ["maximisation", "merging", "schedule", "first_rows"],
     ["results"],
     ["em"],
     ["task", "matching"],

@@ -33,7 +33,8 @@ class Backend(NamedTuple):
     evaluate: Callable
     factorise: Callable
     combine: Callable
-    maximise: Callable | None = None  # these two are NumPy's where there is no compiled form
+    maximise: Callable | None = None  # these are NumPy's where there is no compiled form
+    advance: Callable | None = None
     iterate: Callable | None = None
 
 

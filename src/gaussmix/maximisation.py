@@ -45,19 +45,6 @@ class Maximiser:
         with np.errstate(over="ignore", invalid="ignore"):
             return self.by_formula(statistics, mixture)
 
-    def from_sums(self, sums: np.ndarray, mixture: Mixture) -> Mixture | None:
-        """The next mixture from a combined accumulator; None unless the compiled step does it."""
-        plan = self.plan(mixture)
-        if plan is None:
-            return None
-        state = flat_state(mixture, None, plan)
-        parts = contract.state_parts(plan.n_components, plan.n_features, plan.code)
-        state[parts.sums :] = sums
-        then = np.empty_like(state)
-        if not backends.active().maximise(state, plan, then):
-            return None
-        return mixture_of(then, mixture.family, plan)
-
     def plan(self, mixture: Mixture) -> StepPlan | None:
         """What the compiled step has to know; None if backend or family have no compiled step."""
         code = self.code(mixture.family)
@@ -91,11 +78,17 @@ class MeansMaximiser(Maximiser):
 
 
 def flat_state(
-    mixture: Mixture, statistics: SufficientStatistics | None, plan: StepPlan
+    mixture: Mixture,
+    statistics: SufficientStatistics | None,
+    plan: StepPlan,
+    size: int | None = None,
 ) -> np.ndarray:
-    """A mixture and its statistics as the compiled steps read them: one array, freshly made."""
+    """A mixture and its statistics as the compiled steps read them: one array, freshly made.
+
+    Without statistics the sums, if given as so many numbers, are left to the caller to fill.
+    """
     parts = contract.state_parts(plan.n_components, plan.n_features, plan.code)
-    state = np.empty(parts.size)
+    state = np.empty(parts.size if size is None else parts.sums + size)
     parameters = mixture.kernel_parameters
     state[: parts.means] = mixture.weights
     state[parts.means : parts.covariances] = mixture.means.ravel()

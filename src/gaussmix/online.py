@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _validate, sources, threads
 from .covariance import family
-from .diagnosis import components_named
-from .errors import DegenerateComponentWarning, DegenerateFitError, InvalidInputError, warn
+from .errors import DegenerateFitError, InvalidInputError
+from .first_rows import FirstRows, default_rows
 from .fitting import checked, run
 from .mixture import Mixture
-from .recursion import Recursion
+from .recursion import Recursion, new_repairs
 from .results import FitResult, Repair
+from .schedule import Schedule
 from .search import FitOptions
 from .start import KINDS
 from .statistics import SufficientStatistics
-
-# Numbers in the rows of a start for each free parameter. K = 16, D = 8, full, 15 mixtures: after
-# 20 the held-out log-likelihood was up to 3.6 % below that of EM on all rows, after 50 up to 1.7 %,
-# after 100 up to 0.9 %; of three starts with 50 the best one was at most 0.5 % below it.
-START_NUMBERS = 50
-LIGHT_ROWS = 10  # a start waits for its weight no longer than for so many times as many rows
 
 
 class _Moment(NamedTuple):
@@ -32,7 +26,7 @@ class _Moment(NamedTuple):
 
     n_rows: int = 0
     n_updates: int = 0
-    buffer: tuple[tuple[np.ndarray, np.ndarray | None], ...] = ()
+    first: FirstRows = FirstRows()  # before the start
     recursion: Recursion | None = None
     repairs: tuple[Repair, ...] = ()
 
@@ -151,15 +145,19 @@ class OnlineMixture:
             n_threads=n_threads,
         )
         threads.resolve(n_threads)
-        self._alpha = _validate.real("alpha", alpha, 0.5, 1.0, low_open=True)
-        self._t0 = _validate.real("t0", t0, 0.0)
-        self._start_rows = self._step_rows = self._half_life = None
+        self._start_rows = None
         if start_rows is not None:
             self._start_rows = _validate.integer("start_rows", start_rows, n_components)
         if step_rows is not None:
-            self._step_rows = _validate.integer("step_rows", step_rows, 1)
+            step_rows = _validate.integer("step_rows", step_rows, 1)
         if half_life is not None:
-            self._half_life = _validate.real("half_life", half_life, 0.0, low_open=True)
+            half_life = _validate.real("half_life", half_life, 0.0, low_open=True)
+        self._schedule = Schedule(
+            _validate.real("alpha", alpha, 0.5, 1.0, low_open=True),
+            _validate.real("t0", t0, 0.0),
+            step_rows,
+            half_life,
+        )
         if not isinstance(average, (bool, np.bool_)):
             raise InvalidInputError(f"average is {_validate.shown(average)}; pass True or False.")
         self._average = bool(average)
@@ -222,7 +220,7 @@ class OnlineMixture:
         moment = self._moment
         if moment.recursion is not None:
             return True
-        return sum(_n_positive(*part) for part in moment.buffer) >= self._options.n_components
+        return moment.first.n_positive >= self._options.n_components
 
     @property
     def mixture(self) -> Mixture:
@@ -234,13 +232,12 @@ class OnlineMixture:
         if moment.recursion is not None:
             return moment.recursion.result
         if not self.ready:
-            n_rows = sum(_n_positive(*part) for part in moment.buffer)
             raise InvalidInputError(
-                f"{n_rows} rows have been seen, and {self._options.n_components} components need "
-                "at least as many. Call update with more rows first."
+                f"{moment.first.n_positive} rows have been seen, and {self.n_components} "
+                "components need at least as many. Call update with more rows first."
             )
         if self._fitted is None or self._fitted[0] is not moment:
-            self._fitted = (moment, self._fit(*_joined(moment.buffer)))
+            self._fitted = (moment, self._fit(*moment.first.joined()))
         return self._fitted[1].mixture
 
     @property
@@ -259,8 +256,8 @@ class OnlineMixture:
         moment = self._moment
         if moment.recursion is not None:
             return moment.recursion.mixture.n_features
-        if moment.buffer:
-            return moment.buffer[0][0].shape[1]
+        if moment.first.batches:
+            return moment.first.batches[0][0].shape[1]
         return None if isinstance(self._start, str) else self._start.shape[1]
 
     @property
@@ -284,7 +281,7 @@ class OnlineMixture:
         """Rows before the first step; None if it follows from a D that is not known yet."""
         if self._start_rows is not None or self.n_features is None:
             return self._start_rows
-        return _default_rows(self._options.covariance_type, self.n_components, self.n_features)
+        return default_rows(self._options.covariance_type, self.n_components, self.n_features)
 
     @property
     def repairs(self) -> list[Repair]:
@@ -311,7 +308,7 @@ class OnlineMixture:
         recursion = self._moment.recursion
         if recursion is None:
             return 0.0
-        return self._step(recursion.weight, rows, self.start_rows)
+        return self._schedule.step(recursion.weight, rows, self.start_rows)
 
     def __repr__(self) -> str:
         moment, options = self._moment, self._options
@@ -322,7 +319,7 @@ class OnlineMixture:
             f"{options.covariance_type}: {moment.n_rows} rows seen"
         )
         if self.started:
-            rows = self._step_rows or self.start_rows
+            rows = self._schedule.unit_rows or self.start_rows
             return f"{lines}, step {self.step_size(rows):.3g} for {rows} more"
         if self.start_rows is None:
             return lines
@@ -381,7 +378,7 @@ class OnlineMixture:
         try:
             batch = recursion.gathered(X, weight, threads.resolve(self._options.n_threads))
             rows, start_rows = recursion.weight_of(batch), self.start_rows
-            step = self._step(recursion.weight, rows, start_rows)
+            step = self._schedule.step(recursion.weight, rows, start_rows)
             moving = recursion.weight + rows >= start_rows
             advanced = recursion.advanced(batch, len(X), step, self._options.reg_covar, moving)
         except DegenerateFitError as error:
@@ -392,24 +389,8 @@ class OnlineMixture:
         n_updates = moment.n_updates + moving
         repairs = moment.repairs
         if advanced.mended:
-            repairs += self._new_repairs(advanced, n_updates, repairs)
-        return _Moment(moment.n_rows + len(X), n_updates, (), advanced, repairs)
-
-    def _step(self, before: float, rows: float, start_rows: int) -> float:
-        """g for `rows` that come after `before`, both by weight."""
-        unit = self._step_rows or start_rows
-        t, moved = before / unit, rows / unit
-        if before < start_rows:  # gathered under one mixture: their plain mean
-            return rows / (before + rows)
-        # As so many steps of one unit that share one E-step, and a part of one more.
-        whole = int(moved)
-        step = min(1.0, (moved - whole) * (t + moved + self._t0) ** -self._alpha)
-        if whole:
-            times = t + np.arange(1.0, whole + 1.0) + self._t0
-            step = 1.0 - (1.0 - step) * float(np.prod(1.0 - np.minimum(1.0, times**-self._alpha)))
-        if self._half_life is not None:
-            step = max(step, -float(np.expm1(-np.log(2.0) * rows / self._half_life)))
-        return step
+            repairs += new_repairs(advanced, n_updates, repairs, self._options.reg_covar)
+        return _Moment(moment.n_rows + len(X), n_updates, FirstRows(), advanced, repairs)
 
     def _buffered(self, X: np.ndarray, weight: np.ndarray | None) -> _Moment:
         """The moment with the batch among the first rows, or with the start that they make."""
@@ -421,25 +402,16 @@ class OnlineMixture:
             raise InvalidInputError(
                 f"X has {X.shape[1]} columns, but start has means of {self._start.shape[1]}."
             )
-        part = (np.array(X), None if weight is None else weight.copy())
-        gathered = moment._replace(n_rows=moment.n_rows + len(X), buffer=(*moment.buffer, part))
-        start_rows = self._start_rows or _default_rows(
+        first = moment.first.with_batch(X, weight)
+        n_rows = moment.n_rows + len(X)
+        start_rows = self._start_rows or default_rows(
             self._options.covariance_type, self.n_components, X.shape[1]
         )
-        rows = sum(_n_positive(*part) for part in gathered.buffer)
-        total = sum(len(X) if w is None else float(w.sum()) for X, w in gathered.buffer)
-        if total < start_rows and rows >= LIGHT_ROWS * start_rows:
-            raise InvalidInputError(
-                f"sample_weight sums to {total:.3g} over {rows} rows, but rows are counted by "
-                f"their weights, and {start_rows} are needed for a start. Scale the weights so "
-                "that a row counts about 1."
-            )
-        if total < start_rows or rows < max(self.n_components, start_rows // LIGHT_ROWS):
-            return gathered
-        X, weight = _joined(gathered.buffer)
-        result = self._fit(X, weight)
+        if not first.suffice(start_rows, self.n_components):
+            return moment._replace(n_rows=n_rows, first=first)
+        result = self._fit(*first.joined())
         recursion = Recursion.of(result.mixture, result.statistics)
-        return _Moment(gathered.n_rows, 0, (), recursion, tuple(result.repairs))
+        return _Moment(n_rows, 0, FirstRows(), recursion, tuple(result.repairs))
 
     def _fit(self, X: np.ndarray, weight: np.ndarray | None) -> FitResult:
         """The fit to the first rows."""
@@ -454,46 +426,3 @@ class OnlineMixture:
             seed=np.random.default_rng(self._seed),
             adapt=self._adapt,
         )
-
-    def _new_repairs(
-        self, recursion: Recursion, update: int, known: tuple[Repair, ...]
-    ) -> tuple[Repair, ...]:
-        """What the step mended and no step before it, after a warning for each kind."""
-        told = {(repair.kind, repair.component) for repair in known}
-        found: list[Repair] = []
-        floor = f"raised to the floor reg_covar={self._options.reg_covar:g}"
-        for kind, where, cause in (
-            ("floor", recursion.floored, floor),
-            ("held", recursion.held, "held: worth too few rows for a mean and a covariance"),
-        ):
-            new = [k for k in np.flatnonzero(where).tolist() if (kind, k) not in told]
-            if not new:
-                continue
-            message = (
-                f"update {update}: {components_named(new)} {cause}. Use fewer components, a "
-                "simpler covariance_type, or a longer half_life."
-            )
-            warn(message, DegenerateComponentWarning)
-            found += [Repair(kind, k, None, update, message) for k in new]
-        return tuple(found)
-
-
-@lru_cache(maxsize=64)
-def _default_rows(covariance_type: str, n_components: int, n_features: int) -> int:
-    own = family(covariance_type).n_parameters(n_components, n_features)
-    n_parameters = n_components - 1 + n_components * n_features + own
-    return -(-START_NUMBERS * n_parameters // n_features)
-
-
-def _n_positive(X: np.ndarray, weight: np.ndarray | None) -> int:
-    return len(X) if weight is None else int(np.count_nonzero(weight))
-
-
-def _joined(
-    buffer: tuple[tuple[np.ndarray, np.ndarray | None], ...],
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """All rows of a buffer, and their weights if some have such."""
-    X = np.concatenate([rows for rows, _ in buffer])
-    if all(weight is None for _, weight in buffer):
-        return X, None
-    return X, np.concatenate([np.ones(len(rows)) if w is None else w for rows, w in buffer])

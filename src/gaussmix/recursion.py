@@ -11,17 +11,28 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import backends
 from .covariance import Floor
-from .diagnosis import stand_in
+from .diagnosis import components_named, stand_in
 from .em import EPS, finite
+from .errors import DegenerateComponentWarning, warn
 from .expectation import Expectation
-from .kernels.contract import LAYOUTS, offsets
-from .maximisation import Maximiser
+from .kernels.contract import (
+    LAYOUTS,
+    MARK_HELD,
+    MARK_NONE,
+    MARK_RAISED,
+    StepPlan,
+    offsets,
+    state_parts,
+)
+from .maximisation import flat_state, mixture_of
 from .mixture import Mixture
+from .results import Repair
 from .statistics import SufficientStatistics, from_accumulator, to_accumulator
 
 # The floor follows the features' variances when this share of the statistics is new.
-FLOOR_SHARE = 0.02
+FLOOR_SHARE = 0.1
 # Weights of the average grow with this power of the rows: that of Shamir & Zhang (2013), ICML,
 # with eta = 3, forgets the beginning without knowing where the end is.
 AVERAGE_POWER = 4
@@ -47,20 +58,19 @@ class Recursion(NamedTuple):
     floor: Floor | None
     new_share: float  # of the sums since the floor was set
     average: Average | None
-    floored: np.ndarray  # (K,) bool: raised to the floor by the last M-step
-    held: np.ndarray  # (K,) bool: had too few rows for a mean and a covariance of their own
+    marks: np.ndarray  # (K,): what the last M-step held or raised to the floor; MARK_ codes
     mended: bool  # whether any was
 
     @classmethod
     def of(cls, mixture: Mixture, statistics: SufficientStatistics | None = None) -> Recursion:
         """Where to begin: `statistics` of some rows under `mixture`, or none at all yet."""
-        none = np.zeros(mixture.n_components, dtype=bool)
+        none = np.zeros(mixture.n_components, dtype=np.int64)
         if statistics is None:
-            return cls(mixture, None, 0, 0.0, 0.0, None, 1.0, None, none, none, False)
+            return cls(mixture, None, 0, 0.0, 0.0, None, 1.0, None, none, False)
         weight = statistics.weight
         sums = to_accumulator(_per_feature(statistics)) / weight
         n_rows = statistics.n_rows
-        return cls(mixture, sums, n_rows, weight, 1.0 / weight, None, 1.0, None, none, none, False)
+        return cls(mixture, sums, n_rows, weight, 1.0 / weight, None, 1.0, None, none, False)
 
     @property
     def statistics(self) -> SufficientStatistics | None:
@@ -109,23 +119,16 @@ class Recursion(NamedTuple):
             return self._replace(
                 sums=sums, n_rows=n_rows, weight=weight, concentration=concentration
             )
-        layout = gather_layout(self.mixture)
         floor, new_share = self.floor, self.new_share + step
         if floor is None or new_share > FLOOR_SHARE:
+            layout = gather_layout(self.mixture)
             statistics = from_accumulator(sums.copy(), self.mixture.means, layout, n_rows)
             floor, new_share = Floor(scale_of(statistics), relative_floor), 0.0
         needed = rows_to_carry(self.mixture) * concentration  # as a part of all mass
-        held = floored = sums[: self.mixture.n_components] < needed
-        mixture, mended = None, False
-        if layout == self.mixture.family.layout and not held.any():
-            mixture = Maximiser(floor).from_sums(sums, self.mixture)
-        if mixture is not None:
-            _centre(sums, mixture)
-        else:
-            statistics = from_accumulator(sums, self.mixture.means, layout, n_rows)
-            mixture, floored = _maximised(statistics, self.mixture, floor, held)
-            sums = to_accumulator(statistics.recentred(mixture.means))
-            mended = bool(held.any() or floored.any())
+        done = _compiled(sums, self.mixture, floor, needed)
+        if done is None:
+            done = by_formula(sums, self.mixture, floor, needed)
+        mixture, sums, marks, mended = done
         return Recursion(
             mixture,
             sums,
@@ -135,8 +138,7 @@ class Recursion(NamedTuple):
             floor,
             new_share,
             self.average,
-            floored,
-            held,
+            marks,
             mended,
         )
 
@@ -211,43 +213,78 @@ def _per_feature(statistics: SufficientStatistics) -> SufficientStatistics:
     return statistics._with(second=second, layout="diag")
 
 
-def _centre(sums: np.ndarray, mixture: Mixture) -> None:
-    """Move sums, in place, to the means of `mixture`, their own M-step without any repair.
+class Advance(NamedTuple):
+    """An M-step of running sums, and these around the means that it makes."""
 
-    There the first moments vanish, and the second ones are the mass times the covariance.
-    """
-    n_components, n_features = mixture.means.shape
-    part = offsets(n_components, n_features, LAYOUTS[mixture.family.layout])
-    mass = sums[:n_components]
-    sums[part.first : part.second] = 0.0
-    second = sums[part.second : part.pairs]
-    if mixture.family.layout == "pooled":
-        second[:] = mixture.covariances.ravel()
-        second *= mass.sum()
-    else:
-        covariances = mixture.covariances.reshape(n_components, -1)
-        np.multiply(mass[:, None], covariances, out=second.reshape(n_components, -1))
+    mixture: Mixture
+    sums: np.ndarray
+    marks: np.ndarray  # (K,) MARK_ codes
+    mended: bool  # whether any is not MARK_NONE
 
 
-def _maximised(
-    statistics: SufficientStatistics, mixture: Mixture, floor: Floor, held: np.ndarray
-) -> tuple[Mixture, np.ndarray]:
-    """The M-step, and which components it raised to the floor; those `held` keep where they were.
+def _compiled(sums: np.ndarray, mixture: Mixture, floor: Floor, needed: float) -> Advance | None:
+    """What `by_formula` returns, by the backend's kernel; None if it has none or declines."""
+    kernel, code = backends.active().advance, mixture.family.step_code
+    if kernel is None or code is None:
+        return None
+    plan = StepPlan(code, *mixture.means.shape, floor.scale, floor.relative)
+    begin = state_parts(plan.n_components, plan.n_features, code).sums
+    state = flat_state(mixture, None, plan, len(sums))
+    state[begin:] = sums
+    then = np.empty_like(state)
+    marks = np.empty(plan.n_components, dtype=np.int64)
+    any_marked = kernel(state, plan, needed, then, marks)
+    if any_marked < 0:
+        return None
+    return Advance(mixture_of(then, mixture.family, plan), then[begin:], marks, bool(any_marked))
 
-    A held component keeps its mean and covariance, and only its weight follows.
+
+def by_formula(sums: np.ndarray, mixture: Mixture, floor: Floor, needed: float) -> Advance:
+    """The M-step of `sums`, a combined accumulator around the means of `mixture`; O(K D^3).
+
+    Components of less mass than `needed` are held: they keep mean and covariance, and their
+    weight alone follows. The others are the constrained maximiser. Raises DegenerateFitError if
+    a covariance is singular.
     """
     family = mixture.family
+    statistics = from_accumulator(sums.copy(), mixture.means, gather_layout(mixture), 0)
+    total = statistics.mass.sum()
+    held = ~(statistics.mass >= max(needed, EPS * total))
+    mass = np.where(held, 1.0, statistics.mass)
+    offset = np.where(held[:, None], 0.0, statistics.first / mass[:, None])
+    used = statistics
     if family.layout == "spherical":
-        statistics = statistics._with(second=statistics.second.sum(axis=1), layout="spherical")
-    if not held.any():
-        step = Maximiser(floor)(statistics, mixture)
-        return step.mixture, step.floored
-    with np.errstate(over="ignore", invalid="ignore"):
-        step = family.m_step(statistics, mixture.covariances, floor)
-    means = np.where(held[:, None], mixture.means, step.means)
-    kept = mixture.covariances
+        used = used._with(second=used.second.sum(axis=1), layout="spherical")
+    covariances = mixture.covariances
     if not held.all():
-        kept = family.keep(step.covariances, mixture.covariances, held)
-    covariances, _ = family.raise_to(floor, kept)
-    weights = statistics.mass / statistics.mass.sum()
-    return Mixture._of(family, weights, means, covariances), step.floored & ~held
+        with np.errstate(over="ignore", invalid="ignore"):
+            covariances = family.covariance(used, mass, offset)
+        covariances = family.keep(covariances, mixture.covariances, held)
+    covariances, floored = family.raise_to(floor, covariances)
+    marks = np.where(held, MARK_HELD, np.where(floored, MARK_RAISED, MARK_NONE))
+    moved = Mixture._of(family, statistics.mass / total, mixture.means + offset, covariances)
+    sums = to_accumulator(statistics.recentred(moved.means))
+    return Advance(moved, sums, marks, bool(marks.any()))
+
+
+def new_repairs(
+    recursion: Recursion, update: int, known: tuple[Repair, ...], reg_covar: float
+) -> tuple[Repair, ...]:
+    """What the last step mended and no step before it, after a warning for each kind."""
+    told = {(repair.kind, repair.component) for repair in known}
+    found: list[Repair] = []
+    for kind, mark, cause in (
+        ("floor", MARK_RAISED, f"raised to the floor reg_covar={reg_covar:g}"),
+        ("held", MARK_HELD, "held: worth too few rows for a mean and a covariance"),
+    ):
+        marked = np.flatnonzero(recursion.marks == mark).tolist()
+        new = [k for k in marked if (kind, k) not in told]
+        if not new:
+            continue
+        message = (
+            f"update {update}: {components_named(new)} {cause}. Use fewer components, a "
+            "simpler covariance_type, or a longer half_life."
+        )
+        warn(message, DegenerateComponentWarning)
+        found += [Repair(kind, k, None, update, message) for k in new]
+    return tuple(found)

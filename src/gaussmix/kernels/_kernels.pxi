@@ -136,6 +136,9 @@ cdef enum:
     LOOP_UNCHANGED = 2
     LOOP_HANDED_BACK = 3
     LOOP_SAME_LABELS = 4
+    MARK_NONE = 0
+    MARK_HELD = 1
+    MARK_RAISED = 2
 
 include "_pack.pxi"
 include "_density.pxi"
@@ -149,3 +152,4 @@ include "_arguments.pxi"
 include "_driver.pxi"
 include "_combine.pxi"
 include "_loop.pxi"
+include "_advance.pxi"

@@ -174,17 +174,24 @@ cdef bint factorise_above_floor(const Fit *fit, const double *covariance, double
     """The precision factor and its log determinant; False if there is none, or below the floor.
 
     All eigenvalues in scaled coordinates are above the floor where what exceeds it still has a
-    Cholesky factor.
+    Cholesky factor, and surely where the trace of the inverse, the sum of their inverses, is small.
     """
     cdef Py_ssize_t n = fit.n_features, d, e
+    cdef double trace = 0.0, entry
+    if not cholesky_rows(covariance, fit.upper, n):
+        return False
+    log_determinant[0] = invert_rows(fit.upper, factor, n)
     if fit.relative > 0.0:
+        for d in range(n):
+            for e in range(d + 1):
+                entry = factor[d * n + e] * fit.scale[e]
+                trace += entry * entry
+        if fit.relative * trace <= 0.5:
+            return True
         for d in range(n):
             for e in range(d + 1):
                 fit.matrix[d * n + e] = covariance[d * n + e] / (fit.scale[d] * fit.scale[e])
             fit.matrix[d * n + d] -= fit.relative
         if not cholesky_rows(fit.matrix, fit.upper, n):
             return False
-    if not cholesky_rows(covariance, fit.upper, n):
-        return False
-    log_determinant[0] = invert_rows(fit.upper, factor, n)
     return True

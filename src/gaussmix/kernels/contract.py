@@ -1,12 +1,18 @@
 """What every kernel backend agrees on: codes, the accumulator's layout, the plan, the final sum.
 
 A backend is a module with `accumulate`, `combine`, `evaluate` and `factorise`, whose meaning
-``reference.py`` states, and perhaps `maximise` and `iterate`, compiled forms of what is done in
-NumPy otherwise:
+``reference.py`` states, and perhaps `maximise`, `advance` and `iterate`, compiled forms of what is
+done in NumPy otherwise:
 
 ``maximise(state, step, then) -> bool`` writes the M-step from one flat state (`state_parts`) into
 another, all but its sums. False says that it is not an ordinary one (an empty component, a
 covariance below the floor or without a Cholesky factor); `then` means nothing in that case.
+
+``advance(state, step, needed, then, marks) -> code`` writes the M-step of ``recursion.py`` into
+`then`, sums included, which are moved to the new means; those of STEP_SPHERICAL have the layout
+LAYOUT_DIAG in both states. A component of less mass than `needed` keeps mean and covariance, one
+below the floor is raised to it, and `marks` (K,) int64 gets a MARK_ code for each. `code` is 1 if
+one is marked, else 0; or -1 where NumPy is to do it, and `then` and `marks` mean nothing.
 
 ``iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol, before, trace,
 n_threads) -> (done, code)`` does EM iterations (RULE_SOFT or RULE_HARD) in place until `trace`
@@ -73,6 +79,11 @@ LOOP_SETTLED = 1  # one more than the first whose change is below tol
 LOOP_UNCHANGED = 2  # no bit of the mixture changed, nor the objective
 LOOP_HANDED_BACK = 3  # the next iteration is not an ordinary one
 LOOP_SAME_LABELS = 4  # hard: the last iteration gave every row the label it had
+
+# What `advance` did to a component beside moving it.
+MARK_NONE = 0
+MARK_HELD = 1  # it had too little mass for a mean and a covariance of its own
+MARK_RAISED = 2  # its covariance was below the floor
 
 N_SCALARS = 6
 ACCUMULATOR_BYTES = 1 << 25  # all accumulators of a fit together, where V is not at its minimum
