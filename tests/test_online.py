@@ -309,6 +309,14 @@ def test_a_fit_goes_on_with_its_statistics(X):
     assert online.mixture.score(X) == pytest.approx(gm.fit(X, 3, seed=0).mixture.score(X), abs=1e-3)
 
 
+def test_of_several_starts_the_best_alone_is_run_to_the_end(X):
+    result = gm.OnlineMixture(4, seed=0, n_starts=5)._fit(X[:2000], None)
+    assert [report.continued for report in result.starts].count(True) == 1
+    reached = [report.log_likelihood for report in result.starts]
+    assert result.starts[int(np.argmax(reached))].continued
+    assert result.log_likelihood[-1] == max(reached)
+
+
 def test_means_are_a_start(X):
     means = [[0, 0, 0], [4, 0, 0], [0, 5, 0]]
     online = fed(gm.OnlineMixture(3, start=means, start_rows=500), X, 100)

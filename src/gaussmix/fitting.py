@@ -185,10 +185,12 @@ def run(
     adapt: Callable[[Mixture], Mixture] | None = None,
     proposals: Sequence[Start] = (),
     rank: Callable[[Run], object] | None = None,
+    race: int | None = None,
 ) -> FitResult:
     """`fit` without the warning of non-convergence; what estimator and selection build on.
 
-    `start` may be a tuple of names, too: then each of these is run to the end.
+    `start` may be a tuple of names, too: then each of these is run to the end, or, if `race` is
+    given, for so many iterations, after which the best one goes on alone.
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
     `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
     runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
@@ -213,7 +215,7 @@ def run(
     floor = Floor(summary.scale, options.reg_covar)
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
     maker = StartMaker(X, weight, summary, expectation, chosen, floor)
-    search = Search(maker, options, callback, previous_log_likelihood, adapt, proposals, rank)
+    search = Search(maker, options, callback, previous_log_likelihood, adapt, proposals, rank, race)
     best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
     total = time.perf_counter() - began

@@ -20,6 +20,10 @@ from .search import FitOptions
 from .start import KINDS
 from .statistics import SufficientStatistics
 
+# K = 16, D = 8, 5000 rows of overlapping clusters: 20 take a fifth off three starts, and the best
+# of them was as good as that of three run to the end (about 80 each) in 4 of 6 streams.
+RACE_ITERATIONS = 20  # of each start; then the best goes on alone
+
 
 class _Moment(NamedTuple):
     """All that rows have changed; replaced as a whole once a batch has gone through."""
@@ -53,8 +57,8 @@ class OnlineMixture:
         a mixture, which then is left as it is until `start_rows` have been seen; or the result of
         a fit, which goes on as if its rows had come from the stream.
     n_starts : int
-        So many fits to the first rows are made from a `start` that is a name; the highest
-        likelihood wins.
+        So many fits to the first rows are begun from a `start` that is a name; that of the
+        highest likelihood after 20 iterations is run to the end.
     start_rows : int, optional
         Rows before the first step; by default 50 numbers for each free parameter, so
         50 n_parameters / D rows. Where clusters overlap, more rows or `n_starts` make it likelier
@@ -425,4 +429,5 @@ class OnlineMixture:
             sample_weight=weight,
             seed=np.random.default_rng(self._seed),
             adapt=self._adapt,
+            race=RACE_ITERATIONS,
         )

@@ -76,6 +76,7 @@ class Search:
         adapt: Callable[[Mixture], Mixture] | None,
         proposals: Sequence[Start] = (),
         rank: Callable[[Run], object] | None = None,
+        race: int | None = None,
     ) -> None:
         self.maker = maker
         self.maximise = Maximiser(maker.floor)
@@ -85,6 +86,7 @@ class Search:
         self.adapt = adapt
         self.proposals = proposals  # more short runs
         self.rank = rank or _reached  # the highest is the best
+        self.race = race  # iterations after which the best of the starts goes on alone
         self.stopped = False  # by the callback
         self.repairs: list[Repair] = []  # "re-seeded" ones
         self.start_seconds = self.em_seconds = 0.0
@@ -111,15 +113,22 @@ class Search:
             max_iter, shorts = min(2 if given else 1, max_iter), []
         reports: list[StartReport] = []
         finished: list[_Attempt] = []
+        racing = self.race is not None and len(starts) > 1
         for number, start in enumerate(starts):
             attempt, report = self._attempt(
-                start, max_iter, number, self.previous, self.options.algorithm
+                start,
+                min(self.race, max_iter) if racing else max_iter,
+                number,
+                self.previous,
+                self.options.algorithm,
             )
             reports.append(report)
             if attempt is not None:
                 finished.append(attempt)
             if self.stopped:
                 break
+        if racing and not self.stopped:
+            finished = self._winner(finished, max_iter, reports)
         if shorts and not self.stopped:
             finished += self._portfolio(shorts, max_iter, reports)
         if not finished:
@@ -131,6 +140,23 @@ class Search:
             self._polish_best(finished, reports)
         best = max(finished, key=self._rank)
         return self._reseed(best, max_iter, reports), reports
+
+    def _winner(
+        self, shorts: list[_Attempt], max_iter: int, reports: list[StartReport]
+    ) -> list[_Attempt]:
+        """The best short run alone, run to the end; the next one where that fails."""
+        reports[:] = [replace(report, continued=False) for report in reports]
+        for short in sorted(shorts, key=self._rank, reverse=True):
+            kind = reports[short.number].kind
+            try:
+                attempt = self._continue(short, max_iter)
+            except DegenerateFitError as error:
+                n_iter = short.run.n_iter
+                reports[short.number] = StartReport(kind, np.nan, n_iter, False, True, str(error))
+            else:
+                reports[short.number] = _report(kind, attempt.run)
+                return [attempt]
+        return []
 
     def _shorts(self, n_fresh: int, rng: np.random.Generator) -> list[Start]:
         """The starts of short runs: those proposed, and `n_fresh` made here."""
