@@ -172,6 +172,28 @@ def test_a_temperature_of_one_is_the_soft_rule(backend, case):
     np.testing.assert_allclose(tempered, soft, rtol=len(X) * EPS, atol=len(X) * EPS)
 
 
+@pytest.mark.parametrize("rule", [SOFT, RuleCall(RULE_TEMPERED, 0.5)])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("constant", [-1e6, 1.9e5, 1e6])
+def test_a_constant_in_all_log_densities_changes_no_share(backend, case, rule, weighted, constant):
+    """Such as the logarithm of data's unit: D = 1000 in a unit of 1e-100 adds 2.3e5 nats."""
+    X, weight, parameters = case
+    weight = weight if weighted else None
+    moved = parameters._replace(log_coefficients=parameters.log_coefficients + constant)
+    scalars = contract.offsets(5, 3, LAYOUT_DIAG).scalars
+    sums, found = (
+        accumulate(backend, X, of, LAYOUT_DIAG, rule, weight).sum(axis=0)
+        for of in (parameters, moved)
+    )
+    # A log density is rounded to the constant's digits, twice in a difference of two.
+    rtol = len(X) * EPS + 2.0 * EPS * abs(constant)
+    atol = rtol * np.abs(sums[:scalars]).max()
+    np.testing.assert_allclose(found[:scalars], sums[:scalars], rtol=0.0, atol=atol)
+    # A row's entropy changes by at most 2 log K times what its log densities change by.
+    atol = 2.0 * np.log(5) * rtol * sums[scalars + 3]
+    np.testing.assert_allclose(found[scalars + 2], sums[scalars + 2], rtol=0.0, atol=atol)
+
+
 def test_an_unknown_rule_is_refused(backend, case):
     X, _, parameters = case
     with pytest.raises(ValueError, match=r"rule is .*RULE_"):

@@ -40,6 +40,7 @@ cdef void negligible_limits(const Model *model, double largest_weight, const dou
     log(1 + d2) <= 5.92 + SLOPE d2 / 2, it may be left out where
     log w + a + 5.92 + SLOPE (c - log joint) < log(NEGLIGIBLE mass); with log joint = a + max, where
     a - SLOPE / (1 - SLOPE) max < (log(NEGLIGIBLE mass / w) - 5.92 - SLOPE c) / (1 - SLOPE).
+    A max above 0 is taken as 0, which leaves out less: it would outgrow the limits' own bounds.
     While the mass is 0, only where exp(a) could underflow. `mass` belongs to the accumulator, so
     what is left out depends on the rows and their numbers alone.
     """

@@ -19,11 +19,12 @@ typedef struct {
     bits labels; /* see _label_tiles.h */
 } RuleSums;
 
-/* At most log(a), and less by log 2 at the most, for a > 0: from the exponent alone. */
+/* At most log(a), and less by log 2 at the most, for normal a > 0: from the exponent alone. For a
+ * subnormal a or 0, -709. */
 static double log_below(double a) {
     uint64_t b;
     memcpy(&b, &a, sizeof b);
-    return ((double)(b >> 52) - 1023.0) * 0.6931471805599453; /* subnormal: no less than -744 */
+    return ((double)(b >> 52) - 1023.0) * 0.6931471805599453;
 }
 
 /* The largest of n values >= 0, n a multiple of LANES. */
@@ -82,9 +83,9 @@ TILE vec weighted(vec weight, vec value) {
 }
 
 /* Soft: joint becomes weight * responsibility; 0 where the row cannot change the component's sums:
- * where a - SLOPE_SHARE max < limits[k] (see rule_block), with a = log joint - max. What is left out
- * does not change the sum s over k of exp(a) either, which is 1 to K, since no limit is above
- * MOST_LIMIT. r = exp(a)/s, -sum r log r = log s - (sum exp(a) a)/s.
+ * where a - SLOPE_SHARE min(max, 0) < limits[k] (see negligible_limits), with a = log joint - max.
+ * What is left out does not change the sum s over k of exp(a) either, which is 1 to K, since then
+ * a < MOST_LIMIT. r = exp(a)/s, -sum r log r = log s - (sum exp(a) a)/s.
  * Unweighted rows share one logarithm per tile, of the product of their s. */
 #define SLOPE 0.002
 #define SLOPE_SHARE (SLOPE / (1.0 - SLOPE))
@@ -104,7 +105,7 @@ TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *coe
     UNROLL for (int v = 0; v < WIDE; v++) {
         if (some_unreached(best[v])) /* rare */
             share_unreached(joint + v * LANES, n_components, ROWS, coefficients);
-        offset[v] = v_max(v_set(SLOPE_SHARE) * best[v], v_set(LEAST_OFFSET));
+        offset[v] = v_max(v_set(SLOPE_SHARE) * v_min(best[v], v_set(0.0)), v_set(LEAST_OFFSET));
         sum[v] = tilt[v] = v_set(0.0);
     }
     for (ptrdiff_t k = 0; k < n_components; k++) {
@@ -180,8 +181,9 @@ static void tempered_tile(double *joint, ptrdiff_t n_components, const double *c
             vec value = v_max(v_load(column + k * ROWS), v_set(LOWEST));
             vec a = v_set(beta) * (value - best);
             vec e = v_exp(a);
-            v_store(column + k * ROWS, v_select_less(a - v_set(SLOPE) * value, v_set(limits[k]),
-                                                     v_set(0.0), e));
+            vec offset = v_set(SLOPE) * v_min(value, v_set(0.0));
+            v_store(column + k * ROWS,
+                    v_select_less(a - offset, v_set(limits[k]), v_set(0.0), e));
             sum += e;
             tilt += e * a;
             total += v_exp(value - best);
