@@ -445,3 +445,13 @@ def test_drawing_never_imports_pyplot():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_rows_of_one_colour_can_be_drawn():
+    # Probabilities whose sum is above 1 by rounding made a red of more than 1.
+    X = datasets.load("faithful").X
+    mixture = gaussmix.fit(X, 3, seed=0).mixture
+    ax = plotting.plot_mixture(mixture, X, colors=["red"])
+    (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
+    red = np.tile([1.0, 0.0, 0.0], (len(X), 1))
+    np.testing.assert_allclose(points.get_facecolors()[:, :3], red, atol=1e-12)

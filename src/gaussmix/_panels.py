@@ -120,7 +120,9 @@ class Panels(View):
             labels = _checked_labels(labels, self.n_rows)[self.drawn]
             self.row_colours = component_colours(int(labels.max()) + 1, colors)[labels]
         elif X is not None:
-            self.row_colours = mixture.predict_proba(self.X) @ self.colours
+            # Clipped: probabilities sum to 1 to rounding only, and matplotlib takes none above it.
+            mixed = mixture.predict_proba(self.X) @ self.colours
+            self.row_colours = mixed.clip(0.0, 1.0)
 
     def draw(self, ax: Any, features: Sequence[int], legend: bool = True) -> None:
         """One panel with the names of its axes."""
