@@ -231,6 +231,17 @@ def test_modes_closer_than_tol_are_one(n_features):
     assert merged.component_mode.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_of_modes_closer_than_tol_the_highest_stays(n_features):
+    means = np.zeros((2, n_features))
+    means[1, 0] = 4.0
+    mixture = gm.Mixture([0.3, 0.7], means, [1.0, 1.0], "spherical")
+    highest = mixture.modes()
+    merged = mixture.modes(tol=10.0)
+    np.testing.assert_allclose(merged.positions, highest.positions[:1], atol=ATOL_POSITION)
+    assert merged.component_mode.tolist() == [0, 0]
+
+
 def test_a_far_gap_and_a_needle_are_no_obstacle():
     mixture = gm.Mixture([0.5, 0.3, 0.2], [0.0, 1e9, 3.0], [1.0, 1e6, 1e-16], "spherical")
     np.testing.assert_allclose(np.sort(mixture.modes().positions[:, 0]), [0, 3, 1e9], atol=1e-6)

@@ -113,12 +113,17 @@ def survey(mixture, tol: float) -> Survey:
     if landscape.n_features == 1:
         z, valleys, climbs_to = _on_a_line(landscape, tol)
     else:
-        z, basins, climbs_to = _peaks.find(landscape, tol)
+        z, basins, climbs_to = _peaks.find(landscape, min(tol, DEFAULT_TOL))
     positions = landscape.positions(z)
     logpdf = mixture.logpdf(positions)
     by_height = _by_height(logpdf, climbs_to)
+    into = np.arange(len(z))
+    if basins is not None and tol > DEFAULT_TOL:
+        into = _absorbed(landscape, z, by_height, tol)
+        by_height = by_height[into[by_height] == by_height]
     order = np.empty(len(z), dtype=np.int64)
-    order[by_height] = np.arange(len(z))
+    order[by_height] = np.arange(len(by_height))
+    order = order[into]
     component_mode = np.full(mixture.n_components, -1, dtype=np.int64)
     component_mode[landscape.components] = order[climbs_to]
     modes = Modes(positions[by_height], logpdf[by_height], component_mode)
@@ -135,6 +140,21 @@ def _by_height(logpdf: np.ndarray, climbs_to: np.ndarray) -> np.ndarray:
     order = np.argsort(-logpdf, kind="stable")
     falls = np.diff(logpdf[order], prepend=logpdf[order[0]]) < -EQUAL_HEIGHT
     return order[np.lexsort((first[order], np.cumsum(falls)))]
+
+
+def _absorbed(landscape: Landscape, z: np.ndarray, by_height: np.ndarray, tol: float) -> np.ndarray:
+    """(M,) the peak that each of z is one with: the highest kept one within `tol`, or itself."""
+    precision = landscape.slope(z).precision
+    into = np.arange(len(z))
+    kept: list[int] = []
+    for m in by_height:
+        gap = z[kept] - z[m]
+        near = np.einsum("nd,de,ne->n", gap, precision[m], gap) <= tol * tol
+        if near.any():
+            into[m] = kept[int(near.argmax())]
+        else:
+            kept.append(m)
+    return into
 
 
 def _on_a_line(landscape: Landscape, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
