@@ -285,3 +285,11 @@ def test_a_covariance_too_close_to_singular_is_refused_by_its_component():
         except gm.DegenerateFitError as error:
             assert "component 1" in str(error)
     pytest.fail("no such matrix was found")
+
+
+def test_values_whose_conditional_means_overflow_are_named():
+    mixture = gm.Mixture([1.0], [[0.0, 0.0]], [[[1.0, 3.0], [3.0, 10.0]]], "full")
+    with pytest.raises(gm.InvalidInputError, match=r"values\[1, 0\] is 1e\+308, too far"):
+        mixture.condition(0, [[1.0], [1e308]])
+    with pytest.raises(gm.InvalidInputError, match=r"X_given\[2, 0\] is 1e\+308, too far"):
+        mixture.regress([1.0, 2.0, 1e308], 0)

@@ -92,12 +92,14 @@ def condition(mixture, features, values):
         n_rows = part.stop - part.start
         shares[part] = weights[:, :n_rows].T
         means[part] = (lines.means[:, :, None] + moves[:, :, :n_rows]).transpose(2, 0, 1)
+        _require_finite(means[part].reshape(n_rows, -1), "values", rows, part.start)
     conditionals = ConditionalMixtures(mixture, shares, means, lines.covariances)
     return conditionals if len(shape) == 2 else conditionals[0]
 
 
 def regress(mixture, X_given, features, with_covariance: bool, n_threads) -> Regression:
     """Conditional means and covariances of the other features; see `Mixture.regress`."""
+    with_covariance = _validate.flag("with_covariance", with_covariance)
     lines = _Lines(mixture, features)
     X = _given_rows("X_given", X_given, len(lines.given))
     n_rest = len(lines.rest)
@@ -111,10 +113,24 @@ def regress(mixture, X_given, features, with_covariance: bool, n_threads) -> Reg
         means = moves + offsets  # (K, M, rows)
         expected = np.einsum("kb,kmb->mb", weights, means)
         mean[part] = (expected + centre[:, None]).T[: part.stop - part.start]
+        _require_finite(mean[part], "X_given", X, part.start)
         if with_covariance:
             means -= expected
             _total_covariance(weights, means, within, covariance[part])
     return Regression(mean, covariance)
+
+
+def _require_finite(means: np.ndarray, name: str, given: np.ndarray, begin: int) -> None:
+    """Raise if a row's means overflow; the first of them belongs to row `begin` of `given`."""
+    finite = np.isfinite(means).all(axis=1)
+    if finite.all():
+        return
+    row = begin + int(np.argmin(finite))
+    column = int(np.abs(given[row]).argmax())
+    raise InvalidInputError(
+        f"{name}[{row}, {column}] is {given[row, column]:g}, too far from the mixture: the means "
+        "given it exceed float64. Leave such rows out, or rescale the data."
+    )
 
 
 def _total_covariance(weights, deviations, within, out) -> None:
