@@ -237,6 +237,7 @@ def test_without_a_floor_failures_are_rows_of_the_table():
         ({"n_components": 6, "criterion": "cv", "n_folds": 3}, "only 4 rows left outside a fold"),
         ({"covariance_types": "round"}, "round"),
         ({"covariance_types": ()}, "covariance_types is empty"),
+        ({"covariance_types": None}, "covariance_type is None"),
         ({"criterion": "dic"}, "criterion is 'dic'"),
         ({"n_folds": 1}, "n_folds is 1"),
         ({"criterion": "cv", "n_folds": 7, "n_components": 1}, "n_folds=7 for 6 rows"),

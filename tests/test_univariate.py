@@ -175,3 +175,10 @@ def test_what_does_not_fit_is_refused():
         mixture.cdf([0.0, math.nan])
     with pytest.raises(gm.InvalidInputError, match="x"):
         mixture.cdf([[0.0, 1.0]])
+
+
+def test_upper_is_true_or_false():
+    mixture = gm.Mixture([1.0], [0.0], [1.0], "spherical")
+    for method in (mixture.cdf, mixture.quantile):
+        with pytest.raises(gm.InvalidInputError, match="upper is 'no'; pass True or False"):
+            method(0.5, upper="no")

@@ -137,6 +137,13 @@ def real(
     return number
 
 
+def flag(name: str, value: Any) -> bool:
+    """`value` as a bool. Raises InvalidInputError unless it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidInputError(f"{name} is {shown(value)}; pass True or False.")
+    return bool(value)
+
+
 def _interval(low: float, high: float | None, low_open: bool) -> str:
     if low == -math.inf:
         return "a finite number" if high is None else f"a number <= {high:g}"

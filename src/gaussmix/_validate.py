@@ -16,7 +16,7 @@ from ._convert import FLOAT32, FLOAT64, column_names, floats, is_table
 from ._convert import plain_array as _plain_array
 from ._convert import table_array as _table_array
 from ._output import INT64, output
-from ._parameters import choice, features, integer, real, seed, shown
+from ._parameters import choice, features, flag, integer, real, seed, shown
 from .errors import InvalidInputError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "column_names",
     "data",
     "features",
+    "flag",
     "integer",
     "output",
     "raise_nonfinite",

@@ -309,10 +309,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         _validate.integer("n_components", self.n_components, 1)
         _validate.integer("n_init", self.n_init, 1)
         _validate.choice("init_params", self.init_params, KINDS)
-        if not isinstance(self.warm_start, (bool, np.bool_)):
-            raise InvalidInputError(
-                f"warm_start is {_validate.shown(self.warm_start)}; pass True or False."
-            )
+        _validate.flag("warm_start", self.warm_start)
         if not isinstance(self.verbose, (bool, np.bool_)):
             _validate.integer("verbose", self.verbose, 0)
         _validate.integer("verbose_interval", self.verbose_interval, 1)

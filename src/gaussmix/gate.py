@@ -19,7 +19,7 @@ def nearest(mixture, X, gate, metric: str, calibrated: bool, n_threads, out) -> 
     X = _validate.data(X, n_features=mixture.n_features, min_rows=0)
     _validate.choice("metric", metric, METRICS)
     gate = checked_gate(gate)
-    if calibrated and gate is not None:
+    if _validate.flag("calibrated", calibrated) and gate is not None:
         gate = radius(gate, mixture.n_features)
     own, live = _live_parameters(mixture)
     shape, dtype = (len(X),), _validate.INT64

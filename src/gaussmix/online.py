@@ -162,9 +162,7 @@ class OnlineMixture:
             step_rows,
             half_life,
         )
-        if not isinstance(average, (bool, np.bool_)):
-            raise InvalidInputError(f"average is {_validate.shown(average)}; pass True or False.")
-        self._average = bool(average)
+        self._average = _validate.flag("average", average)
         if average and half_life is not None:
             raise InvalidInputError(
                 "average=True takes the mean over the whole stream, which half_life="

@@ -80,9 +80,7 @@ class Stochastic:
     objective = "log_likelihood"
 
     def __init__(self, average: bool = False, polish: int = 10) -> None:
-        if not isinstance(average, (bool, np.bool_)):
-            raise InvalidInputError(f"average is {_validate.shown(average)}; pass True or False.")
-        self.average = bool(average)
+        self.average = _validate.flag("average", average)
         self.polish = _validate.integer("polish", polish, 0)
 
     def __repr__(self) -> str:

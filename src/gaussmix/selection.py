@@ -269,7 +269,7 @@ def _counts(n_components: int | Iterable[int]) -> list[int]:
 
 def _types(covariance_types: str | Sequence[str]) -> list[str]:
     """Names of covariance types, each once, in the order given."""
-    if isinstance(covariance_types, str):
+    if not isinstance(covariance_types, Iterable) or isinstance(covariance_types, str):
         covariance_types = [covariance_types]
     types = list(dict.fromkeys(family(name).name for name in covariance_types))
     if not types:

@@ -23,7 +23,7 @@ def cdf(mixture, x, upper: bool) -> np.ndarray | float:
     """P(X <= x), or P(X > x); see `Mixture.cdf`."""
     _require_one_feature(mixture, "cdf")
     points, scalar = _points("x", x)
-    sign = 1.0 if upper else -1.0
+    sign = 1.0 if _validate.flag("upper", upper) else -1.0
     weights, means, deviations = _components(mixture)
     result = np.empty(len(points))
     for part in _blocks(len(points), len(weights)):
@@ -46,6 +46,7 @@ def quantile(mixture, p, upper: bool) -> np.ndarray | float:
         raise InvalidInputError(
             f"p{place} is {shares[outside][0]:g}; a probability lies between 0 and 1."
         )
+    upper = _validate.flag("upper", upper)
     weights, means, deviations = _components(mixture)
     # The upper tail of a mixture is the lower one of its mirror image.
     solver = _Solver(weights, -means if upper else means, deviations)
