@@ -12,7 +12,9 @@ from .sources import Rows, Source
 from .statistics import SufficientStatistics, from_accumulator
 
 CALL_FLOPS = 1 << 30  # about 50 ms of kernel time: signals and callbacks wait no longer
-SERIAL_FLOPS = 1 << 21  # below it, waking a second thread costs more than it saves
+# About 0.1 ms of one thread. Below it a second thread saves little, and where another program keeps
+# a core busy, waiting for that thread to be scheduled costs up to 20 ms.
+SERIAL_FLOPS = 1 << 22
 FACTOR_LAYOUTS = {
     contract.FACTOR_DIAG: "diag",
     contract.FACTOR_FULL: "full",
