@@ -14,6 +14,7 @@ import contextlib
 import glob
 import hashlib
 import json
+import multiprocessing
 import os
 import re
 import shlex
@@ -225,13 +226,18 @@ class BuildKernels(build_ext):
                 "reason": "",
             }
         reason = self.prepare()
-        built = []
+        started = {}
         for extension in self.extensions:
             entry = self.record["extensions"][extension.name]
             entry["reason"] = reason or self.choose_flags(extension, entry)
             if not entry["reason"] and not self.is_current(extension, entry):
                 self.remove_outputs(extension)
-                entry["reason"] = self.attempt(extension)
+                started[extension.name] = self.start_attempt(extension)
+        built = []
+        for extension in self.extensions:
+            entry = self.record["extensions"][extension.name]
+            if extension.name in started:
+                entry["reason"] = started[extension.name]()
             entry["built"] = not entry["reason"]
             if entry["built"]:
                 built.append(extension)
@@ -267,10 +273,6 @@ class BuildKernels(build_ext):
             "reason": reason,
         }
         self.target_is_x86_64 = not probe.refusal(X86_64_PROGRAM)
-        # cythonize copies the headers there, and would prefer an old copy to the source. Once for
-        # all extensions: it remembers which directories it has made.
-        self.translated = os.path.join(self.build_temp, "cython")
-        shutil.rmtree(self.translated, ignore_errors=True)
         return ""
 
     def choose_flags(self, extension, entry):
@@ -288,18 +290,53 @@ class BuildKernels(build_ext):
         entry["flags"] = extension.extra_compile_args
         return ""
 
+    def start_attempt(self, extension):
+        """Begin to build one extension; returns a function that waits and says why it failed.
+
+        Where processes can fork, each extension has its own, because a compiler runs on one core
+        and what it prints is collected for the whole process.
+        """
+        if "fork" not in multiprocessing.get_all_start_methods():
+            reason, output = self.attempt(extension)
+            return lambda: self.report(reason, output)
+        context = multiprocessing.get_context("fork")
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=lambda: sender.send(self.attempt(extension)))
+        process.start()
+        sender.close()
+
+        def finish():
+            try:
+                reason, output = receiver.recv()
+            except EOFError:
+                reason, output = "", ""
+            process.join()
+            if process.exitcode:
+                reason = f"the process that built it ended with exit code {process.exitcode}"
+            return self.report(reason, output)
+
+        return finish
+
+    def report(self, reason, output):
+        """Pass on what a build printed; returns `reason`."""
+        print(output, file=sys.stderr, end="", flush=True)
+        return reason
+
     def attempt(self, extension):
-        """Translate and compile one extension; returns why that failed, or ""."""
+        """Translate and compile one extension; returns why that failed, or "", and the output."""
         from Cython.Build import cythonize
         from Cython.Compiler.Errors import CompileError
 
+        # cythonize copies the headers there, and would prefer an old copy to the source.
+        translated_to = os.path.join(self.build_temp, "cython", extension.level)
+        shutil.rmtree(translated_to, ignore_errors=True)
         output = [""]
         reason = ""
         try:
             with captured_output() as output:
                 [translated] = cythonize(
                     [extension],
-                    build_dir=self.translated,
+                    build_dir=translated_to,
                     include_path=[KERNELS],
                     language_level="3",
                     force=self.force,
@@ -308,8 +345,7 @@ class BuildKernels(build_ext):
                 self.build_extension(extension)
         except (BaseError, CCompilerError, CompileError, OSError) as error:
             reason = first_error(output[0], error)
-        print(output[0], file=sys.stderr, end="", flush=True)
-        return reason
+        return reason, output[0]
 
     def is_current(self, extension, entry):
         """Whether an earlier build left this module, from the same sources, compiler and flags.
