@@ -3,7 +3,8 @@
     python -m benchmarks.reliability soak --minutes 10
 
 Resident memory is read between rounds of the same work. Drift is its median over the last tenth of
-the time minus that over a tenth after a warm-up of a fifth (allocators and caches fill at first). Above 1 MB it is a failure; so is a score that is not the first round's to the bit.
+the time minus that over a tenth after a warm-up of a fifth (allocators and caches fill at first).
+Above 1 MB it is a failure; so is a round whose results are not the first one's to the bit.
 """
 
 from __future__ import annotations
