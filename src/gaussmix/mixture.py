@@ -119,7 +119,8 @@ class Mixture(Derived):
             log_coefficients(weights, log_determinants, n_features),
             np.ascontiguousarray(means),
             np.ascontiguousarray(factors),
-            np.einsum("k,kd->d", weights, means),
+            # One product and one sum after the other, as in the compiled M-steps: to the bit.
+            np.add.accumulate(weights[:, None] * means, axis=0)[-1],
         )
         self._keep(chosen, weights, covariances, parameters)
 

@@ -115,3 +115,13 @@ def test_permuting_columns_permutes_the_model(X, covariance_type):
     np.testing.assert_allclose(
         right.covariances, covariances(left.covariances), rtol=1e-9, atol=1e-10
     )
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_scores_depend_on_the_parameters_alone(covariance_type):
+    # Compiled M-steps hand over factors and a centre of their own; the constructor makes them anew.
+    X = np.random.default_rng(3).normal(size=(400, 5)) @ np.diag([1, 10, 0.1, 3, 1e4])
+    fitted = gm.fit(X, 7, covariance_type=covariance_type, seed=0, tol=1e-2).mixture
+    again = gm.Mixture(fitted.weights, fitted.means, fitted.covariances, covariance_type)
+    np.testing.assert_array_equal(again.log_joint(X), fitted.log_joint(X))
+    np.testing.assert_array_equal(again.mahalanobis(X), fitted.mahalanobis(X))

@@ -48,7 +48,7 @@ cdef bint move_unless_held(const Fit *fit, double needed, const State *now, Stat
             fit.offset[i] = 0.0 if marks[k] == MARK_HELD else now.first[i] / now.mass[k]
             then.first[i] = now.first[i] if marks[k] == MARK_HELD else 0.0
             then.means[i] = now.means[i] + fit.offset[i]
-            then.centre[d] += then.weights[k] * then.means[i]
+            then.centre[d] += rounded_product(then.weights[k], then.means[i])
     return True
 
 

@@ -4,6 +4,7 @@ from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint64_t
 
 cdef extern from "_vector.h" nogil:
     const int LANES, WIDE, NARROW
+    double rounded_product(double a, double b)
 
 cdef extern from "_pack_tiles.h" nogil:
     double absolute_sum(const double *x, Py_ssize_t n)

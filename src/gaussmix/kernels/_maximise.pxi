@@ -80,7 +80,7 @@ cdef bint move_means(const Fit *fit, const State *now, State *then) noexcept nog
             i = k * n_features + d
             fit.offset[i] = now.first[i] / mass
             then.means[i] = now.means[i] + fit.offset[i]
-            then.centre[d] += then.weights[k] * then.means[i]
+            then.centre[d] += rounded_product(then.weights[k], then.means[i])
     return True
 
 

@@ -54,6 +54,12 @@
 #endif
 #endif
 
+/* A product rounded by itself, on every instruction set: never fused with the sum it goes into. */
+static inline double rounded_product(double a, double b) {
+    volatile double product = a * b;
+    return product;
+}
+
 /* Tiles are written once, with their sizes as arguments, and inlined with constants for them. */
 #if defined(__GNUC__)
 #define TILE static inline __attribute__((always_inline))
