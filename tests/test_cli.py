@@ -32,7 +32,7 @@ def run(capsys, tmp_path, monkeypatch):
 @pytest.fixture
 def model(tmp_path):
     mixture = Mixture([0.25, 0.75], [[2.0, 50.0], [4.0, 80.0]], [[0.1, 30.0]] * 2, "diag")
-    persistence.save(mixture, tmp_path / "m.npz", feature_names=["eruptions", "waiting"])
+    persistence.save(mixture, tmp_path / "m.gmix", feature_names=["eruptions", "waiting"])
     return mixture
 
 
@@ -64,7 +64,7 @@ def error_of(result):
 
 def test_fit_chooses_two_components_for_faithful_by_bic(run):
     code, out, err = run(
-        "fit", "faithful", "-k", "1:3", "--plot", "f.png", "--out", "f.npz", *QUICK
+        "fit", "faithful", "-k", "1:3", "--plot", "f.png", "--out", "f.gmix", *QUICK
     )
     assert (code, err) == (0, "")
     assert "lower is better" in out and "* lowest BIC: K = 2" in out
@@ -72,7 +72,7 @@ def test_fit_chooses_two_components_for_faithful_by_bic(run):
     # mclust's VVV with two components, in its sign -2322.192; see docs on the sign.
     assert float(line[3]) == pytest.approx(2322.192, abs=0.02)
     assert "eruptions" in out and "waiting" in out
-    saved = persistence.load_with_names("f.npz")
+    saved = persistence.load_with_names("f.gmix")
     assert saved.feature_names == ("eruptions", "waiting")
     assert saved.mixture.bic(datasets.load("faithful").X) == pytest.approx(
         float(line[3]), abs=0.006
@@ -83,19 +83,19 @@ def test_fit_chooses_two_components_for_faithful_by_bic(run):
 
 
 def test_the_same_command_gives_the_same_model(run):
-    for name in ("a.npz", "b.npz"):
+    for name in ("a.gmix", "b.gmix"):
         assert run("fit", "faithful", "-k", 3, "--out", name, *QUICK)[0] == 0
-    with open("a.npz", "rb") as a, open("b.npz", "rb") as b:
+    with open("a.gmix", "rb") as a, open("b.gmix", "rb") as b:
         assert a.read() == b.read()
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag"])
 def test_standardising_reports_in_the_units_of_the_data(run, covariance):
     options = ["-k", 2, "--covariance", covariance, "--tol", 1e-9]
-    assert run("fit", "faithful", *options, "--out", "raw.npz")[0] == 0
-    code, out, _ = run("fit", "faithful", *options, "--standardise", "--out", "z.npz")
+    assert run("fit", "faithful", *options, "--out", "raw.gmix")[0] == 0
+    code, out, _ = run("fit", "faithful", *options, "--standardise", "--out", "z.gmix")
     assert code == 0
-    raw, standardised = persistence.load("raw.npz"), persistence.load("z.npz")
+    raw, standardised = persistence.load("raw.gmix"), persistence.load("z.gmix")
     assert standardised.covariance_type == covariance
     X = datasets.load("faithful").X
     # Scaling columns does not change the maximum for these families.
@@ -106,30 +106,30 @@ def test_standardising_reports_in_the_units_of_the_data(run, covariance):
 
 def test_standardised_spherical_becomes_diag_and_says_so(run):
     code, out, _ = run(
-        "fit", "faithful", "-k", 2, "--covariance", "spherical", "--standardise", "--out", "s.npz"
+        "fit", "faithful", "-k", 2, "--covariance", "spherical", "--standardise", "--out", "s.gmix"
     )
     assert code == 0 and "Spherical in standardised columns is diag" in out
-    mixture, X = persistence.load("s.npz"), datasets.load("faithful").X
+    mixture, X = persistence.load("s.gmix"), datasets.load("faithful").X
     assert mixture.covariance_type == "diag"
     ratio = mixture.covariances / X.var(axis=0)
     np.testing.assert_allclose(ratio[:, 0], ratio[:, 1], rtol=1e-12)
 
 
 def test_bic_chooses_among_covariance_types_too(run):
-    options = ["-k", "1:3", "--covariance", "all", "--plot", "f.png", "--out", "f.npz", *QUICK]
+    options = ["-k", "1:3", "--covariance", "all", "--plot", "f.png", "--out", "f.gmix", *QUICK]
     code, out, err = run("fit", "faithful", *options)
     assert (code, err) == (0, "") and "* lowest BIC: tied, K = 3" in out
-    assert persistence.load("f.npz").covariance_type == "tied"
+    assert persistence.load("f.gmix").covariance_type == "tied"
     assert run("fit", "faithful", "-k", 2, "--covariance", "diag,tied", *QUICK)[0] == 0
 
 
 def test_columns_restrict_the_fit(run, csv):
-    code, _, _ = run("fit", csv, "-k", 1, "--columns", "eruptions", "--out", "m1.npz")
+    code, _, _ = run("fit", csv, "-k", 1, "--columns", "eruptions", "--out", "m1.gmix")
     assert code == 0
-    assert persistence.load_with_names("m1.npz").feature_names == ("eruptions",)
-    code, _, _ = run("fit", "faithful", "-k", 1, "--columns", "2,1", "--out", "m2.npz")
+    assert persistence.load_with_names("m1.gmix").feature_names == ("eruptions",)
+    code, _, _ = run("fit", "faithful", "-k", 1, "--columns", "2,1", "--out", "m2.gmix")
     assert code == 0
-    assert persistence.load_with_names("m2.npz").feature_names == ("waiting", "eruptions")
+    assert persistence.load_with_names("m2.gmix").feature_names == ("waiting", "eruptions")
 
 
 def test_few_rows_limit_the_default_range(run, tmp_path):
@@ -153,10 +153,10 @@ def test_components_may_be_a_list(run, asked, fitted):
 
 def test_the_report_is_printed_though_the_picture_cannot_be_saved(run, tmp_path):
     (tmp_path / "f.png").mkdir()
-    result = run("fit", "faithful", "-k", 2, "--out", "f.npz", "--plot", "f.png", *QUICK)
+    result = run("fit", "faithful", "-k", 2, "--out", "f.gmix", "--plot", "f.png", *QUICK)
     assert "f.png" in error_of(result)
-    assert "log-likelihood" in result[1] and "model saved to f.npz" in result[1]
-    assert persistence.load("f.npz").n_components == 2
+    assert "log-likelihood" in result[1] and "model saved to f.gmix" in result[1]
+    assert persistence.load("f.gmix").n_components == 2
 
 
 def test_a_picture_of_some_columns_says_of_which(run, tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_warnings_are_single_lines_with_names_of_columns(run, tmp_path):
 
 
 def test_predict_writes_the_labels(run, model, csv):
-    code, out, err = run("predict", "m.npz", csv)
+    code, out, err = run("predict", "m.gmix", csv)
     assert (code, err) == (0, "")
     header, *labels = out.splitlines()
     assert header == "component"
@@ -199,26 +199,26 @@ def test_predict_writes_the_labels(run, model, csv):
 
 
 def test_predict_proba_reads_back_to_the_bit(run, model):
-    assert run("predict", "m.npz", "faithful", "--proba", "--out", "p.csv")[0] == 0
+    assert run("predict", "m.gmix", "faithful", "--proba", "--out", "p.csv")[0] == 0
     written = np.loadtxt("p.csv", delimiter=",", skiprows=1)
     np.testing.assert_array_equal(written, model.predict_proba(datasets.load("faithful").X))
 
 
 def test_npy_outputs_hold_numbers(run, model):
     X = datasets.load("faithful").X
-    assert run("predict", "m.npz", "faithful", "--out", "z.npy")[0] == 0
+    assert run("predict", "m.gmix", "faithful", "--out", "z.npy")[0] == 0
     np.testing.assert_array_equal(np.load("z.npy"), model.predict(X))
-    assert run("predict", "m.npz", "faithful", "--proba", "--out", "p.NPY")[0] == 0
+    assert run("predict", "m.gmix", "faithful", "--proba", "--out", "p.NPY")[0] == 0
     np.testing.assert_array_equal(np.load("p.NPY"), model.predict_proba(X))
-    assert run("sample", "m.npz", "-n", 5, "--seed", 3, "--labels", "--out", "s.npy")[0] == 0
+    assert run("sample", "m.gmix", "-n", 5, "--seed", 3, "--labels", "--out", "s.npy")[0] == 0
     np.testing.assert_array_equal(np.load("s.npy"), np.column_stack(model.sample(5, 3)))
 
 
 def test_tsv_outputs_have_tabs(run, model):
-    assert run("sample", "m.npz", "-n", 5, "--seed", 3, "--out", "s.tsv")[0] == 0
+    assert run("sample", "m.gmix", "-n", 5, "--seed", 3, "--out", "s.tsv")[0] == 0
     with open("s.tsv", encoding="utf-8") as stream:
         assert stream.readline() == "eruptions\twaiting\n"
-    assert run("score", "m.npz", "s.tsv")[0] == 0
+    assert run("score", "m.gmix", "s.tsv")[0] == 0
 
 
 def test_predict_with_a_gate_writes_the_nearest_component_or_minus_one(run, model):
@@ -227,7 +227,7 @@ def test_predict_with_a_gate_writes_the_nearest_component_or_minus_one(run, mode
         ([], {}),
         (["--calibrated"], {"calibrated": True}),
     ):
-        code = run("predict", "m.npz", "faithful", "--gate", 1.5, *options, "--out", "p.npy")[0]
+        code = run("predict", "m.gmix", "faithful", "--gate", 1.5, *options, "--out", "p.npy")[0]
         assert code == 0
         expected = model.nearest(X, 1.5, **arguments)
         assert (expected < 0).any() and (expected >= 0).any()
@@ -235,7 +235,7 @@ def test_predict_with_a_gate_writes_the_nearest_component_or_minus_one(run, mode
 
 
 def test_score_prints_what_the_library_computes(run, model, csv):
-    code, out, _ = run("score", "m.npz", csv)
+    code, out, _ = run("score", "m.gmix", csv)
     X = datasets.load("faithful").X
     printed = {line.split("  ")[0]: line for line in out.splitlines()}
     assert code == 0
@@ -246,7 +246,7 @@ def test_score_prints_what_the_library_computes(run, model, csv):
 
 
 def test_sample_gives_the_rows_of_the_seed(run, model):
-    code, out, _ = run("sample", "m.npz", "-n", 5, "--seed", 3, "--labels")
+    code, out, _ = run("sample", "m.gmix", "-n", 5, "--seed", 3, "--labels")
     header, *rows = out.splitlines()
     X, z = model.sample(5, 3)
     assert (code, header) == (0, "eruptions,waiting,component")
@@ -255,12 +255,12 @@ def test_sample_gives_the_rows_of_the_seed(run, model):
 
 
 def test_samples_can_be_fitted_again(run, model):
-    assert run("sample", "m.npz", "-n", 200, "--seed", 3, "--out", "s.csv")[0] == 0
+    assert run("sample", "m.gmix", "-n", 200, "--seed", 3, "--out", "s.csv")[0] == 0
     assert run("fit", "s.csv", "-k", 2, *QUICK)[0] == 0
 
 
 def test_info_shows_the_parameters(run, model):
-    code, out, _ = run("info", "m.npz")
+    code, out, _ = run("info", "m.gmix")
     assert code == 0
     for text in ("2 components", "2 features", "diag", "9 parameters", "0.2500", "eruptions"):
         assert text in out
@@ -269,14 +269,14 @@ def test_info_shows_the_parameters(run, model):
 def test_info_with_data_counts_the_outliers(run, model, csv):
     X = datasets.load("faithful").X
     for options, gate in (([], 2.5), (["--gate", 1.5], 1.5)):
-        code, out, _ = run("info", "m.npz", "--data", csv, *options)
+        code, out, _ = run("info", "m.gmix", "--data", csv, *options)
         outside = int((model.nearest(X, gate) < 0).sum())
         assert code == 0
         assert f"outliers: {outside} of 272 rows ({100 * outside / 272:.1f} %)" in out
         assert f"{gate:g} or more standard deviations from every component" in out
     # Of a single Gaussian in two dimensions, r^2 / 2 is exponential.
-    assert "4.4 %" in run("info", "m.npz", "--data", csv)[1]
-    assert "1.2 %" in run("info", "m.npz", "--data", csv, "--calibrated")[1]
+    assert "4.4 %" in run("info", "m.gmix", "--data", csv)[1]
+    assert "1.2 %" in run("info", "m.gmix", "--data", csv, "--calibrated")[1]
 
 
 def test_version_and_config(run):
@@ -302,20 +302,20 @@ def test_version_and_config(run):
         (["fit", "faithful", "--columns", "height"], "no column 'height'"),
         (["fit", "faithful", "--plot", "f.doc"], "does not end in a picture format"),
         (["fit", "faithful", "--plot", "no/f.png"], "there is no directory no"),
-        (["fit", "faithful", "--out", "f.pkl"], "does not end in .npz"),
-        (["predict", "absent.npz", "faithful"], "absent.npz: No such file"),
+        (["fit", "faithful", "--out", "f.pkl"], "does not end in .gmix"),
+        (["predict", "absent.gmix", "faithful"], "absent.gmix: No such file"),
         (["predict", "f.csv", "faithful"], "f.csv is not a model file"),
-        (["predict", "m.npz", "f.csv", "--columns", "1"], "has 1 columns, the model expects 2"),
-        (["predict", "m.npz", "f.csv", "--out", "f.csv"], "is the file that is read"),
-        (["predict", "m.npz", "f.csv", "--out", "no/p.csv"], "no/p.csv: No such file"),
-        (["predict", "m.npz", "f.csv", "--out", "p.xlsx"], "--out: p.xlsx does not end in one"),
-        (["predict", "m.npz", "f.csv", "--gate", "2", "--proba"], "Give one of them"),
-        (["predict", "m.npz", "f.csv", "--calibrated"], "Give --gate 2.5"),
-        (["predict", "m.npz", "f.csv", "--gate", "0"], "not a finite number above 0"),
-        (["info", "m.npz", "--gate", "2"], "--gate is about data. Give --data DATA"),
-        (["info", "m.npz", "--data", "faithfull"], "no embedded data set of that name"),
-        (["sample", "m.npz", "--out", "s.parquet"], "one of .csv, .tsv, .txt, .npy"),
-        (["sample", "m.npz", "--out", "s"], "one of .csv, .tsv, .txt, .npy"),
+        (["predict", "m.gmix", "f.csv", "--columns", "1"], "has 1 columns, the model expects 2"),
+        (["predict", "m.gmix", "f.csv", "--out", "f.csv"], "is the file that is read"),
+        (["predict", "m.gmix", "f.csv", "--out", "no/p.csv"], "no/p.csv: No such file"),
+        (["predict", "m.gmix", "f.csv", "--out", "p.xlsx"], "--out: p.xlsx does not end in one"),
+        (["predict", "m.gmix", "f.csv", "--gate", "2", "--proba"], "Give one of them"),
+        (["predict", "m.gmix", "f.csv", "--calibrated"], "Give --gate 2.5"),
+        (["predict", "m.gmix", "f.csv", "--gate", "0"], "not a finite number above 0"),
+        (["info", "m.gmix", "--gate", "2"], "--gate is about data. Give --data DATA"),
+        (["info", "m.gmix", "--data", "faithfull"], "no embedded data set of that name"),
+        (["sample", "m.gmix", "--out", "s.parquet"], "one of .csv, .tsv, .txt, .npy"),
+        (["sample", "m.gmix", "--out", "s"], "one of .csv, .tsv, .txt, .npy"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(run, model, csv, arguments, match):
@@ -344,7 +344,7 @@ def test_errors_are_one_line_and_exit_code_2(run, model, csv, arguments, match):
 def test_values_out_of_range_are_refused_before_any_output(
     run, model, command, option, value, allowed
 ):
-    files = {"fit": ["faithful"], "sample": ["m.npz"]}.get(command, ["m.npz", "faithful"])
+    files = {"fit": ["faithful"], "sample": ["m.gmix"]}.get(command, ["m.gmix", "faithful"])
     result = run(command, *files, option, value)
     line = error_of(result)
     assert result[1] == ""
@@ -378,7 +378,7 @@ def test_errors_in_data_name_line_and_column(run, tmp_path, content, match):
 
 def test_nothing_is_written_when_the_fit_fails(run, tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,x\n")
-    error_of(run("fit", "t.csv", "--out", "m.npz", "--plot", "m.png"))
+    error_of(run("fit", "t.csv", "--out", "m.gmix", "--plot", "m.png"))
     assert os.listdir(tmp_path) == ["t.csv"]
 
 
@@ -440,7 +440,7 @@ def command(*arguments, program=("-m", "gaussmix"), **options):
 @pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
 class TestProcess:
     def test_a_reader_that_goes_away_is_no_traceback(self, model, tmp_path):
-        process = command("sample", tmp_path / "m.npz", "-n", 200_000)
+        process = command("sample", tmp_path / "m.gmix", "-n", 200_000)
         process.stdout.readline()
         process.stdout.close()
         stderr = process.stderr.read()
@@ -472,7 +472,7 @@ class TestProcess:
             last = os.open("/dev/full", os.O_WRONLY)
         else:
             pytest.skip("needs /dev/full")
-        arguments = ["fit", "faithful", "-k", "2", *QUICK, "--out", "f.npz", "--plot", "f.png"]
+        arguments = ["fit", "faithful", "-k", "2", *QUICK, "--out", "f.gmix", "--plot", "f.png"]
         process = subprocess.run(
             [sys.executable, "-m", "gaussmix", *arguments],
             stdout=last,
@@ -489,7 +489,7 @@ class TestProcess:
             place = b"" if unbuffered else b"standard output: "
             assert process.stderr.startswith(b"gaussmix: error: " + place + b"No space left")
         assert b"Traceback" not in process.stderr and b"ignored" not in process.stderr
-        assert persistence.load(tmp_path / "f.npz").n_components == 2
+        assert persistence.load(tmp_path / "f.gmix").n_components == 2
         assert (tmp_path / "f.png").stat().st_size > 20_000
 
     def test_an_output_that_cannot_hold_letters_is_no_traceback(self, tmp_path):

@@ -123,7 +123,7 @@ def _add_fit(commands) -> None:
         help="fit on columns of mean 0 and variance 1; report in the data's own units",
     )
     fit.add_argument("--plot", metavar="FILE", help="picture to draw (.png, .pdf, .svg, ...)")
-    fit.add_argument("--out", metavar="MODEL", help="model file to save (.npz)")
+    fit.add_argument("--out", metavar="MODEL", help="model file to save (.gmix)")
     advanced = fit.add_argument_group("advanced")
     _add_threads(advanced)
     advanced.add_argument(

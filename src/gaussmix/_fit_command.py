@@ -123,8 +123,8 @@ def run(arguments: argparse.Namespace, table: Table) -> None:
 
 def check_outputs(arguments: argparse.Namespace) -> None:
     """Nothing, if what will be written can be: better now than after an hour of fitting."""
-    if arguments.out and not arguments.out.endswith(".npz"):
-        raise InvalidInputError(f"--out {arguments.out} does not end in .npz. Add the suffix.")
+    if arguments.out and not arguments.out.endswith(".gmix"):
+        raise InvalidInputError(f"--out {arguments.out} does not end in .gmix. Add the suffix.")
     if arguments.plot:
         from . import plotting
 

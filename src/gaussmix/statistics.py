@@ -192,6 +192,22 @@ class SufficientStatistics:
             second = half + half.swapaxes(-1, -2)
         return self._with(shift=shift, first=first + mass * e, second=self.second + second)
 
+    def save(self, path) -> None:
+        """Write the statistics to a model file, completely or not at all; `gaussmix.load` reads it.
+
+        Errors as `Mixture.save`.
+        """
+        from .container import write
+        from .records import statistics_record
+
+        write(path, statistics_record(self))
+
+    @classmethod
+    def _of_record(cls, record) -> SufficientStatistics:
+        from .records import statistics_of
+
+        return statistics_of(record, cls)
+
 
 def second_shape(n_components: int, n_features: int, layout: str) -> tuple[int, ...]:
     """Shape of `second` for K = `n_components` and D = `n_features`."""
