@@ -26,6 +26,8 @@ PLAIN_STEPS = 3
 GROWTH, STRAIGHT = 2.0, 0.99
 SMALL_MATRIX = 24  # features up to which systems are solved elementwise over rows
 STUCK = 1e-13  # a step of fewer standard deviations is rounding
+# Of the mean precision: eigenvalues of the curvature, or pivots of its Cholesky factor, above it.
+CONCAVE = 1e-4
 
 
 class Slope(NamedTuple):
@@ -34,6 +36,8 @@ class Slope(NamedTuple):
     gradient: np.ndarray  # (m, D)
     curvature: np.ndarray  # (m, D, D): minus the Hessian
     precision: np.ndarray  # (m, D, D): mean precision of the components, by their shares
+    newton: np.ndarray  # (m, D): the step to where the gradient would vanish; by `concave` only
+    concave: np.ndarray  # (m,) bool: surely, by `CONCAVE`; all else takes a closer look
 
 
 class Landscape:
@@ -170,9 +174,13 @@ class Landscape:
         Analysis and Machine Intelligence 22(11), 1318-1323. A row's bits do not depend on
         the other rows: sums are elementwise over rows, without BLAS.
         """
+        n, kernel = self.n_features, backends.active().ascend
+        if kernel is not None and not self.diagonal:
+            Z, steps, length = np.ascontiguousarray(Z), np.empty((len(Z), n)), np.empty(len(Z))
+            kernel(Z, self.shares(Z), self._table, steps, length)
+            return steps.T, length
         shares = np.ascontiguousarray(self.shares(Z).T)
         sums = np.einsum("kn,kf->fn", shares, self._table)
-        n = self.n_features
         if self.diagonal:
             step = sums[n:] / sums[:n] - Z.T
             return step, np.sqrt((sums[:n] * step * step).sum(axis=0))
@@ -237,7 +245,9 @@ class Landscape:
 
     def slope(self, Z: np.ndarray) -> Slope:
         """Gradient and curvature of the log density at each row of Z; O(n K D^2), held too."""
-        shares = self.shares(Z)
+        shares, kernel = self.shares(Z), backends.active().slopes
+        if kernel is not None and not self.diagonal:
+            return self._compiled_slope(kernel, np.ascontiguousarray(Z), shares)
         gap = self.means - Z[:, None]
         if self.diagonal:
             pull = self.precisions * gap
@@ -253,8 +263,31 @@ class Landscape:
         gradient = np.einsum("mk,mkd->md", shares, pull)
         off = np.subtract(pull, gradient[:, None], out=gap)
         off *= np.sqrt(shares)[:, :, None]
-        between = off.transpose(0, 2, 1) @ off
-        return Slope(gradient, precision - between, precision)
+        curvature = precision - off.transpose(0, 2, 1) @ off
+        least = CONCAVE / self.n_features * np.einsum("mdd->m", precision)
+        concave = np.linalg.eigvalsh(curvature)[:, 0] > least
+        newton = np.zeros_like(gradient)
+        solution = np.linalg.solve(curvature[concave], gradient[concave][:, :, None])
+        newton[concave] = solution[:, :, 0]
+        return Slope(gradient, curvature, precision, newton, concave)
+
+    def _compiled_slope(self, kernel, Z: np.ndarray, shares: np.ndarray) -> Slope:
+        gradient, newton = np.empty((2, *Z.shape))
+        curvature, precision = np.empty((2, len(Z), self.n_features, self.n_features))
+        concave = np.empty(len(Z))
+        kernel(
+            Z,
+            self.means,
+            self.parameters.factors,
+            self._table,
+            shares,
+            gradient,
+            curvature,
+            precision,
+            newton,
+            concave,
+        )
+        return Slope(gradient, curvature, precision, newton, concave > 0.0)
 
 
 def _longest_part(length: np.ndarray, pace: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._basins import FLAT, Basins, Peaks, balls, no_basins
-from ._landscape import LONGEST, MAX_STEPS, STUCK, Landscape
+from ._landscape import LONGEST, MAX_STEPS, STUCK, Landscape, Slope
 
 ROUNDS = 40  # of climbing and polishing; each looks closer at what is left
 FEW_STEPS = 16  # in the first two rounds, and twice as many in each later one
@@ -143,16 +143,10 @@ class _Search:
         for _ in range(NEWTON_STEPS):
             slope = self.landscape.slope(z[moving])
             curvature[moving], precision[moving] = slope.curvature, slope.precision
-            values, vectors = np.linalg.eigh(slope.curvature)
-            typical = np.einsum("mdd->m", slope.precision) / n
-            least = ROUNDING * typical
-            along = np.einsum("mde,md->me", vectors, slope.gradient)
-            bent = np.abs(values) if follow else values
-            step = np.einsum("mde,me->md", vectors, along / np.maximum(bent, least[:, None]))
+            step, upward = _newton_steps(slope, follow)
             length = np.sqrt(np.einsum("md,mde,me->m", step, slope.precision, step))
             step *= np.minimum(1.0, longest / np.maximum(length, STUCK))[:, None]
             size[moving] = length
-            upward = values[:, 0] > -least  # else there is no peak here
             going = (upward | follow) & (length > NEWTON_DONE)
             done[moving] = upward
             z[moving] += np.where(going[:, None], step, 0.0)
@@ -174,10 +168,8 @@ class _Search:
         for begin in range(0, len(z), step):
             part = slice(begin, begin + step)
             slope = self.landscape.slope(z[part])
-            concave = np.linalg.eigvalsh(slope.curvature)[:, 0] > 0.0
-            rows = np.flatnonzero(concave)
-            gradient, curvature, precision = (values[rows] for values in slope)
-            newton = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+            rows = np.flatnonzero(slope.concave)
+            newton, precision = slope.newton[rows], slope.precision[rows]
             end = z[part][rows] + newton
             nearest = ((self.peaks.z - end[:, None]) ** 2).sum(axis=2).argmin(axis=1)
             gap = self.peaks.z[nearest] - z[part][rows]
@@ -218,6 +210,26 @@ class _Search:
             self.peaks = Peaks(*(np.concatenate(parts) for parts in both))
             shape, radii = balls(self.landscape, added, self.tol)
             self.basins = self.basins.joined(self.peaks.z, shape, radii)
+
+
+def _newton_steps(slope: Slope, follow: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Newton's steps (m, D), and whether (m,) a peak may be there.
+
+    Where the density is not surely concave steps go by eigenvalues: those that bend up, or are too
+    small to tell, are held at rounding, or if `follow` taken as if they bent down.
+    """
+    step, upward = slope.newton, slope.concave.copy()
+    bent = np.flatnonzero(~upward)
+    if len(bent):
+        values, vectors = np.linalg.eigh(slope.curvature[bent])
+        n_features = slope.gradient.shape[1]
+        least = ROUNDING / n_features * np.einsum("mdd->m", slope.precision[bent])
+        upward[bent] = values[:, 0] > -least
+        along = np.einsum("mde,md->me", vectors, slope.gradient[bent])
+        if follow:
+            values = np.abs(values)
+        step[bent] = np.einsum("mde,me->md", vectors, along / np.maximum(values, least[:, None]))
+    return step, upward
 
 
 def _spread_out(z: np.ndarray) -> np.ndarray:

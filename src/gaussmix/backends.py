@@ -36,6 +36,8 @@ class Backend(NamedTuple):
     maximise: Callable | None = None  # these are NumPy's where there is no compiled form
     advance: Callable | None = None
     iterate: Callable | None = None
+    ascend: Callable | None = None
+    slopes: Callable | None = None
 
 
 _reasons: dict[str, str] = {}  # why a compiled level is not available

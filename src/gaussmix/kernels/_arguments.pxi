@@ -5,7 +5,7 @@ from cpython.buffer cimport (
 )
 
 cdef struct Views:  # the buffers a call holds, released together
-    Py_buffer[8] buffers
+    Py_buffer[12] buffers
     int n
 
 

@@ -104,6 +104,16 @@ cdef extern from "_gathered_tiles.h" nogil:
     void product_rows(const double *scaled, Py_ssize_t panel, Py_ssize_t n_rows,
                       Py_ssize_t n_features, Py_ssize_t i0, Py_ssize_t j0, double *second, int n)
 
+cdef extern from "_slopes_tiles.h" nogil:
+    void weighted_sums(const double *share, const double *table, Py_ssize_t n_components,
+                       Py_ssize_t step, Py_ssize_t width, double *sums)
+    void step_lanes(double *sums, const double *z, Py_ssize_t n, double *step, double *length)
+    void slopes_lanes(const double *z, const double *share, const double *means,
+                      const double *factors, const double *table, Py_ssize_t n_components,
+                      Py_ssize_t n, double concave, double *pull, double *white, double *lower,
+                      double *gradient, double *precision, double *curvature, double *newton,
+                      double *positive)
+
 cdef extern from "_level.h":
     const char *GAUSSMIX_LEVEL
     int machine_level() noexcept nogil
@@ -154,3 +164,4 @@ include "_driver.pxi"
 include "_combine.pxi"
 include "_loop.pxi"
 include "_advance.pxi"
+include "_slopes.pxi"

@@ -1,8 +1,8 @@
 """What every kernel backend agrees on: codes, the accumulator's layout, the plan, the final sum.
 
 A backend is a module with `accumulate`, `combine`, `evaluate` and `factorise`, whose meaning
-``reference.py`` states, and perhaps `maximise`, `advance` and `iterate`, compiled forms of what is
-done in NumPy otherwise:
+``reference.py`` states, and perhaps `maximise`, `advance`, `iterate`, `ascend` and `slopes`,
+compiled forms of what is done in NumPy otherwise:
 
 ``maximise(state, step, then) -> bool`` writes the M-step from one flat state (`state_parts`) into
 another, all but its sums. False says that it is not an ordinary one (an empty component, a
@@ -24,6 +24,14 @@ changed. `done` rows were written, and `code` says why no more. An
 iteration that is not ordinary (as above, or sums that are not finite, or an objective that falls by
 more than a sum's own rounding) is not done: mixture and sums are what they were, and the code is
 LOOP_HANDED_BACK. `accumulators` are scratch.
+
+``ascend(Z, shares, table, steps, lengths)`` writes what ``_landscape.py`` states as `step` for
+full covariances, from posterior probabilities `shares` (n, K); `table` (K, D (D + 1) / 2 + D) holds
+the lower triangles of the precisions S_k^-1, by rows, and the vectors S_k^-1 mu_k.
+
+``slopes(Z, means, factors, table, shares, gradients, curvatures, precisions, newton, concave)``
+writes what it states as `slope`; `concave` (n,) float64 gets 1 or 0. A row's numbers depend on no
+other row, in both.
 """
 
 from __future__ import annotations
