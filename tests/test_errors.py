@@ -1,6 +1,7 @@
 """errors: the exceptions' bases, and warnings that point at the user's line."""
 
 import inspect
+import threading
 import warnings
 from pathlib import Path
 
@@ -64,3 +65,26 @@ def test_a_warning_from_frames_of_the_package_alone_is_still_issued():
     namespace = {"warn": errors.warn, "BackendWarning": errors.BackendWarning}
     with pytest.warns(errors.BackendWarning, match="text"):
         exec(code, namespace)
+
+
+def test_recorded_warnings_are_kept_and_those_of_other_threads_issued():
+    inside, told = threading.Event(), threading.Event()
+
+    def work():
+        inside.wait()
+        errors.warn("from another thread", errors.PrecisionWarning)
+        told.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    with pytest.warns(errors.PrecisionWarning, match="from another thread") as issued:
+        with errors.recorded() as kept:
+            errors.warn("outer", errors.PrecisionWarning)
+            with errors.recorded() as inner:
+                errors.warn("inner", errors.BackendWarning)
+            inside.set()
+            told.wait()
+    worker.join()
+    assert kept == [("outer", errors.PrecisionWarning)]
+    assert inner == [("inner", errors.BackendWarning)]
+    assert len(issued) == 1

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -487,3 +488,24 @@ def test_repr_tells_where_the_stream_is(X):
         "OnlineMixture of 3 Gaussians in 3 dimensions, full: 2000 rows seen, step 0.324 for "
         "1000 more"
     )
+
+
+def test_a_second_update_at_the_same_time_is_refused_and_changes_nothing():
+    inside, leave = threading.Event(), threading.Event()
+
+    class Slow:
+        def __array__(self, dtype=None, copy=None):
+            inside.set()
+            leave.wait()
+            return np.zeros((3, 2))
+
+    online = gm.OnlineMixture(2, start_rows=1000)
+    worker = threading.Thread(target=online.update, args=(Slow(),))
+    worker.start()
+    inside.wait()
+    with pytest.raises(RuntimeError, match="update already running on this object"):
+        online.update(np.ones((5, 2)))
+    assert online.n_rows_seen == 0
+    leave.set()
+    worker.join()
+    assert online.update(np.ones((5, 2))).n_rows_seen == 8

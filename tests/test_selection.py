@@ -1,6 +1,8 @@
 """select: against mclust's table, scikit-learn's formulas, and separate fits."""
 
 import csv
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +283,19 @@ def test_overlaps_are_sums_of_products_of_posteriors(X):
     np.testing.assert_allclose(
         neighbours.overlaps(mixture, X, weight, 1), (r * weight[:, None]).T @ r, rtol=RTOL_SUM
     )
+
+
+def test_selections_in_several_threads_leave_the_filters_of_warnings_alone(X):
+    filters, shown = list(warnings.filters), warnings.showwarning
+    both = threading.Barrier(2)
+
+    def work(seed):
+        both.wait()
+        gm.select(X[:60], [1, 2], seed=seed)
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert (warnings.filters, warnings.showwarning) == (filters, shown)

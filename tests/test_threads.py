@@ -1,10 +1,13 @@
 """threads: argument, environment, affinity, container quota, fork."""
 
+import asyncio
 import os
+import sys
+import threading
 
 import pytest
 
-from gaussmix import threads
+from gaussmix import backends, threads
 from gaussmix.errors import BackendWarning, InvalidInputError
 
 
@@ -173,3 +176,140 @@ def test_importing_and_resolving_start_no_thread_and_change_no_variable(run_pyth
         print(len(os.listdir("/proc/self/task")), dict(os.environ) == before)
     """
     assert run_python(code, "-W", "error", OPENBLAS_NUM_THREADS="1") == "1 True"
+
+
+def test_a_limit_caps_arguments_and_the_default_and_nests_downwards():
+    with threads.thread_limit(3):
+        assert threads.resolve(8) == 3
+        assert threads.resolve(2) == 2
+        with threads.thread_limit(2):
+            assert threads.resolve(8) == 2
+            assert threads.resolve() <= 2
+            with threads.thread_limit(7):
+                assert threads.resolve(8) == 2
+        assert threads.resolve(8) == 3
+    assert threads.resolve(8) == 8
+
+
+def test_a_limit_is_lifted_by_an_exception():
+    with pytest.raises(KeyError), threads.thread_limit(1):
+        raise KeyError
+    assert threads.resolve(8) == 8
+
+
+def test_a_limit_decorates_a_function():
+    call = threads.thread_limit(2)(lambda: threads.resolve(8))
+    assert [call(), call(), threads.resolve(8)] == [2, 2, 8]
+
+
+def test_a_limit_belongs_to_the_thread_or_task_that_entered_it():
+    found = {}
+
+    def work(count):
+        with threads.thread_limit(count):
+            gate.wait()
+            found[count] = threads.resolve(8)
+            gate.wait()
+
+    gate = threading.Barrier(4)
+    workers = [threading.Thread(target=work, args=(count,)) for count in (1, 2, 3)]
+    for worker in workers:
+        worker.start()
+    gate.wait()
+    assert threads.resolve(8) == 8
+    gate.wait()
+    for worker in workers:
+        worker.join()
+    assert found == {1: 1, 2: 2, 3: 3}
+
+    async def task(count):
+        with threads.thread_limit(count):
+            await asyncio.sleep(0)
+            return threads.resolve(8), await asyncio.to_thread(threads.resolve, 8)
+
+    async def tasks():
+        return await asyncio.gather(task(2), task(5))
+
+    assert asyncio.run(tasks()) == [(2, 2), (5, 5)]
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 2.5, "4", None])
+def test_a_limit_that_is_no_number_of_threads_is_a_named_error(value):
+    with pytest.raises(InvalidInputError, match=r"n is .*pass an integer >= 1"):
+        threads.thread_limit(value)
+
+
+def test_what_openmp_was_lowered_to_limits_the_default_but_not_the_argument(monkeypatch):
+    now = [4]
+    monkeypatch.setattr(threads, "_openmp", None)
+    monkeypatch.setattr(threads, "_openmp_most", 0)
+    monkeypatch.setenv("GAUSSMIX_NUM_THREADS", "6")
+    threads.follow(lambda: now[0])
+    assert threads.resolve() == 6  # OMP_NUM_THREADS=4 would be no reason to use fewer
+    now[0] = 2
+    assert (threads.resolve(), threads.resolve(5)) == (2, 5)
+    now[0] = 8  # imported within another limit
+    assert threads.resolve() == 6
+    now[0] = 4
+    assert threads.resolve() == 4
+
+
+def test_threadpoolctl_limits_the_default(run_python):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    if backends.active().name != "cython" or not backends.config()["build"]["openmp"]["enabled"]:
+        pytest.skip("only the compiled kernels use OpenMP")
+    assert threadpoolctl
+    code = """
+        import gaussmix as gm
+        from threadpoolctl import threadpool_limits
+        from gaussmix import threads
+        before = threads.resolve()
+        with threadpool_limits(1):
+            inside = threads.resolve(), threads.resolve(3)
+        with threadpool_limits(limits=2, user_api="openmp"):
+            two = threads.resolve()
+        print(before, inside, two, threads.resolve())
+    """
+    assert run_python(code, OMP_NUM_THREADS="3", GAUSSMIX_NUM_THREADS="") == "3 (1, 3) 2 3"
+
+
+def test_calls_at_the_same_time_share_the_cpus(monkeypatch):
+    monkeypatch.setattr(threads, "_cpus", 4)
+    with threads.share(1) as serial, threads.share(9) as alone:
+        assert (serial, alone) == (1, 9)
+    found, entered, leave = [], threading.Semaphore(0), threading.Event()
+
+    def work(count):
+        with threads.share(count) as granted:
+            found.append(granted)
+            entered.release()
+            leave.wait()
+
+    workers = [threading.Thread(target=work, args=(count,)) for count in (3, 3, 3)]
+    for worker in workers:
+        worker.start()
+        entered.acquire()
+    leave.set()
+    for worker in workers:
+        worker.join()
+    assert found == [3, 1, 1]
+    assert not threads._running
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_NPROC is Linux's")
+def test_a_system_that_refuses_threads_gets_by_with_fewer(run_python):
+    code = """
+        import os, resource
+        import numpy as np
+        import gaussmix as gm
+        X = np.random.default_rng(0).standard_normal((40_000, 4))
+        mixture = gm.Mixture([0.5, 0.5], X[:2], np.tile(np.eye(4), (2, 1, 1)))
+        expected = mixture.logpdf(X, n_threads=1)
+        gm.fit(X, 2, start=mixture, max_iter=1, n_threads=1)  # whatever loads lazily has
+        if os.getuid() == 0:
+            os.setuid(65534)  # the limit does not hold for root
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        same = (mixture.logpdf(X, n_threads=8) == expected).all()
+        print(same, gm.fit(X, 2, start=mixture, max_iter=3, n_threads=8).n_iter)
+    """
+    assert run_python(code, "-W", "ignore") == "True 3"

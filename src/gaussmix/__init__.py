@@ -18,6 +18,7 @@ from .errors import (
 )
 from .mixture import Mixture
 from .statistics import SufficientStatistics
+from .threads import thread_limit
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ __all__ = [
     "save",
     "select",
     "show_config",
+    "thread_limit",
 ]
 
 # Loaded at first use: importing gaussmix and scoring with a Mixture do not need them.

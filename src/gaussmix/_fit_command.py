@@ -7,7 +7,6 @@ import importlib.util
 import os
 import re
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _report, persistence
-from .errors import InvalidInputError
+from .errors import InvalidInputError, Recorded
 from .mixture import Mixture
 from .search import FitOptions
 from .selection import CRITERIA, Selection, explore, passed_over
@@ -193,7 +192,7 @@ def _named_algorithm(algorithm: list[str]) -> str:
     return "" if algorithm == ["em"] else f", algorithm {', then '.join(algorithm)}"
 
 
-def _print_notes(selection: Selection, caught: list[warnings.WarningMessage], table: Table) -> None:
+def _print_notes(selection: Selection, caught: list[Recorded], table: Table) -> None:
     """Each thing there is to say once: of candidates, with what it holds for; then of the rest."""
     several = len(set(selection.table["covariance_type"].tolist())) > 1
     counts: dict[str, list[str]] = {}
@@ -215,7 +214,7 @@ def _print_notes(selection: Selection, caught: list[warnings.WarningMessage], ta
 
     for note, where in counts.items():
         complain(f"K = {', '.join(where)}: {note}")
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
+    for message in dict.fromkeys(warning.message for warning in caught):
         complain(message)
     if message := passed_over(selection):
         complain(message)

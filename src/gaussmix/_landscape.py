@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +83,7 @@ class Landscape:
         diagonals = factors if self.diagonal else np.diagonal(factors, axis1=1, axis2=2)
         log_coefficients = np.log(weights) + np.log(diagonals).sum(axis=1)
         log_coefficients -= 0.5 * self.n_features * np.log(2.0 * np.pi)
+        self._extremes: tuple[np.ndarray, np.ndarray] | None = None
         self.means = np.ascontiguousarray(self.coordinates(means))
         self.parameters = Parameters(
             contract.FACTOR_DIAG if self.diagonal else contract.FACTOR_FULL,
@@ -121,11 +121,14 @@ class Landscape:
         scaled = dense / self.scale[:, None] / self.scale
         self.root = np.linalg.cholesky(scaled[0] if shared else np.tensordot(share, scaled, 1))
 
-    @cached_property
+    @property
     def extreme_precisions(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) smallest and largest eigenvalue of each component's precision, in coordinates z."""
-        values = self.precisions if self.diagonal else np.linalg.eigvalsh(self.precisions)
-        return values.min(axis=1), values.max(axis=1)
+        # No cached_property: before Python 3.12 it holds a lock, which a fork may take along.
+        if self._extremes is None:
+            values = self.precisions if self.diagonal else np.linalg.eigvalsh(self.precisions)
+            self._extremes = values.min(axis=1), values.max(axis=1)
+        return self._extremes
 
     def coordinates(self, X: np.ndarray) -> np.ndarray:
         """(n, D) coordinates z of rows x, feature-major in memory; each row by itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 from . import diagnosis, fitting, rules
 from .covariance import Floor
 from .em import Run
-from .errors import DegenerateFitError, InvalidInputError
+from .errors import DegenerateFitError, InvalidInputError, Recorded, recorded
 from .expectation import row_flops
 from .mixture import Mixture
 from .neighbours import merges, splits
@@ -96,7 +95,7 @@ class Sweep:
         callback: Callable[[IterationState], object] | None = None,
     ) -> None:
         self.options, self.entropy, self.callback = options, list(entropy), callback
-        self.caught: list[warnings.WarningMessage] = []  # what is no candidate's own
+        self.caught: list[Recorded] = []  # what is no candidate's own
         summary = diagnosis.summarise(X, sample_weight, options.n_threads)
         floor = Floor(summary.scale, options.reg_covar)
         self.data = Data(X, sample_weight, floor)
@@ -155,8 +154,7 @@ class Sweep:
             covariance_type=name,
             n_starts=1 if start is None else self.options.n_starts,
         )
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with recorded() as caught:
             try:
                 result = fitting.run(
                     self.data.X,
@@ -176,7 +174,7 @@ class Sweep:
             self._keep_better(candidate, result)
         repairs = [] if result is None else _own_repairs(result)
         own = {*(repair.message for repair in repairs), *candidate.notes}
-        self.caught += [warning for warning in caught if str(warning.message) not in own]
+        self.caught += [warning for warning in caught if warning.message not in own]
         candidate.seconds += time.perf_counter() - began
 
     def _keep_better(self, candidate: Candidate, result: FitResult) -> None:
@@ -273,8 +271,7 @@ def held_out(
         part, part_weight = X[rows], None if weight is None else weight[rows]
         n_held = len(rows) if weight is None else float(part_weight.sum())
         # What is wrong with the data, the sweep over all of it has said.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with recorded():
             sweep = Sweep(X, rest, options, entropy)
         fits = [c.result for name in types for c in sweep.run(counts, name, done)]
         for at, result in enumerate(fits):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from types import ModuleType
@@ -204,11 +205,17 @@ def _module(level: str) -> ModuleType | None:
         if base is None or not base.cpu_supports()[level]:
             _reasons[level] = _reasons.get("base", "this CPU does not have the instructions")
             return None
+    name = f"{__package__}.kernels._cython_{level}"
+    if name in sys.modules:
+        return sys.modules[name]
     try:
-        return importlib.import_module(f".kernels._cython_{level}", __package__)
+        module = importlib.import_module(name)
     except ImportError as error:
         _reasons[level] = _build_reason(level) or str(error)
         return None
+    if level == "base":
+        threads.follow(module.openmp_threads)
+    return module
 
 
 def _build_reason(level: str) -> str:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 _PACKAGE_PREFIX = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # Frames of the import system stand between the package and the user's `import` statement.
@@ -54,6 +58,31 @@ class BackendWarning(GaussmixWarning):
     """A compiled backend or a thread setting that could not be used as asked for."""
 
 
+class Recorded(NamedTuple):
+    """A warning that `recorded` kept."""
+
+    message: str
+    category: type[Warning]
+
+
+_record: ContextVar[list[Recorded] | None] = ContextVar("gaussmix_warnings", default=None)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Recorded]]:
+    """A block whose warnings go into the list that it gives, and are not issued.
+
+    Only those of `warn`, and only in this thread: `warnings.catch_warnings` would change the
+    filters of the process, and two threads leaving such blocks in turn would leave them changed.
+    """
+    kept: list[Recorded] = []
+    before = _record.set(kept)
+    try:
+        yield kept
+    finally:
+        _record.reset(before)
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Issue a warning that points at the first line outside the package.
 
@@ -71,6 +100,10 @@ def warn(message: str, category: type[Warning]) -> None:
     Warning
         `category` itself, where the user's filters turn warnings into errors.
     """
+    kept = _record.get()
+    if kept is not None:
+        kept.append(Recorded(message, category))
+        return
     # A fixed stacklevel would depend on how deep in the package the cause was noticed, and
     # `skip_file_prefixes` needs Python 3.12.
     innermost = frame = sys._getframe(1)

@@ -100,22 +100,24 @@ class Expectation:
             weight = self.sample_weight
             if weight is not None:
                 weight = weight[begin : begin + len(rows)]
-            bad_row = backend.accumulate(
-                rows,
-                weight,
-                begin,
-                parameters,
-                layout,
-                rule.call,
-                self._accumulators,
-                self._plan,
-                self.n_threads,
-            )
+            with threads.share(self.n_threads) as n_threads:
+                bad_row = backend.accumulate(
+                    rows,
+                    weight,
+                    begin,
+                    parameters,
+                    layout,
+                    rule.call,
+                    self._accumulators,
+                    self._plan,
+                    n_threads,
+                )
             if bad_row >= 0:
                 sources.raise_nonfinite(self.X, begin + bad_row)
         total = np.empty(self._accumulators.shape[1])
         used = self._accumulators[: self._n_used]
-        backend.combine(used, parameters.means, layout, total, self.n_threads)
+        with threads.share(self.n_threads) as n_threads:
+            backend.combine(used, parameters.means, layout, total, n_threads)
         return total
 
     def iterate(
@@ -134,20 +136,21 @@ class Expectation:
         pass alone takes longer than a kernel call may. See ``kernels.contract``.
         """
         trace = np.empty((min(max_iter + fresh, self.call_iterations), 2))
-        done, code = backends.active().iterate(
-            self.X,
-            self.sample_weight,
-            state,
-            step,
-            fresh,
-            rule.call,
-            self._accumulators,
-            self._plan,
-            tol,
-            before,
-            trace,
-            self.n_threads,
-        )
+        with threads.share(self.n_threads) as n_threads:
+            done, code = backends.active().iterate(
+                self.X,
+                self.sample_weight,
+                state,
+                step,
+                fresh,
+                rule.call,
+                self._accumulators,
+                self._plan,
+                tol,
+                before,
+                trace,
+                n_threads,
+            )
         return trace[:done], code
 
 
@@ -175,7 +178,8 @@ def evaluate(
     step = max(64, n_rows * CALL_FLOPS * count // flops)
     for begin in range(0, n_rows, step):
         rows = slice(begin, begin + step)
-        _evaluate_rows(X, rows, parameters, want, out[rows], count)
+        with threads.share(count) as n_threads:
+            _evaluate_rows(X, rows, parameters, want, out[rows], n_threads)
     return out
 
 
@@ -195,7 +199,8 @@ def log_likelihood(
     for begin in range(0, len(X), step):
         rows = slice(begin, begin + step)
         out = buffer[: min(step, len(X) - begin)]
-        _evaluate_rows(X, rows, parameters, contract.WANT_LOGPDF, out, count)
+        with threads.share(count) as n_threads:
+            _evaluate_rows(X, rows, parameters, contract.WANT_LOGPDF, out, n_threads)
         if sample_weight is not None:
             out[sample_weight[rows] == 0.0] = 0.0  # also where the log density is -inf
             out *= sample_weight[rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -23,6 +24,10 @@ from .statistics import SufficientStatistics
 # K = 16, D = 8, 5000 rows of overlapping clusters: 20 take a fifth off three starts, and the best
 # of them was as good as that of three run to the end (about 80 each) in 4 of 6 streams.
 RACE_ITERATIONS = 20  # of each start; then the best goes on alone
+
+# Objects in the middle of an update, with the process, as in _sklearn_state: outside the objects,
+# so that copies and pickles do not take it along, and without a lock that a fork could break.
+_updating: dict[tuple[int, int], object] = {}
 
 
 class _Moment(NamedTuple):
@@ -346,6 +351,8 @@ class OnlineMixture:
         DegenerateFitError
             If no valid mixture follows, e.g. with ``reg_covar=0``. The object is as it was before
             the call, after this error as after any other.
+        RuntimeError
+            If another thread is updating the object: one of both batches would be lost.
 
         Warns
         -----
@@ -353,6 +360,20 @@ class OnlineMixture:
             When a component is raised to the floor or held, the first time; and what
             `gaussmix.fit` says of the first rows.
         """
+        key, token = (os.getpid(), id(self)), object()
+        try:
+            if _updating.setdefault(key, token) is not token:
+                raise RuntimeError(
+                    "update already running on this object, in another thread. Hold a lock around "
+                    "update, or give each thread an OnlineMixture of its own."
+                )
+            self._update(X, sample_weight)
+        finally:
+            if _updating.get(key) is token:
+                del _updating[key]
+        return self
+
+    def _update(self, X, sample_weight) -> None:
         n_features = self.n_features
         X = _validate.data(X, n_features=n_features, min_rows=0, allow_1d=n_features is None)
         weight = self._weights(sample_weight, len(X))
@@ -360,13 +381,12 @@ class OnlineMixture:
             if not np.isfinite(X).all():
                 sources.raise_nonfinite(X, int(np.argmin(np.isfinite(X).all(axis=1))))
             self._moment = self._moment._replace(n_rows=self._moment.n_rows + len(X))
-            return self
+            return
         moment = self._moment
         if moment.recursion is None:
             self._moment = self._buffered(X, weight)
         else:
             self._moment = self._stepped(moment, X, weight)
-        return self
 
     def _weights(self, sample_weight, n_rows: int) -> np.ndarray | None:
         if sample_weight is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from .errors import (
     DegenerateComponentWarning,
     DegenerateFitError,
     InvalidInputError,
+    Recorded,
     warn,
 )
 from .fitting import checked, not_converged
@@ -229,7 +229,7 @@ def explore(
     sample_weight=None,
     seed=None,
     progress: bool = False,
-) -> tuple[Selection, list[warnings.WarningMessage]]:
+) -> tuple[Selection, list[Recorded]]:
     """`select`, and the warnings of the data, none of which has been issued."""
     X = _validate.data(X, allow_1d=True)
     weight = _validate.sample_weight(sample_weight, len(X))
@@ -324,9 +324,9 @@ def _choice(table: np.ndarray, criterion: str) -> int:
     return int(np.lexsort((values, table["degenerate"], failed))[0])
 
 
-def _tell(selection: Selection, caught: list[warnings.WarningMessage]) -> None:
+def _tell(selection: Selection, caught: list[Recorded]) -> None:
     """Warn of the data, of what was passed over, and of what is wrong with what was chosen."""
-    for message, category in dict.fromkeys((str(w.message), w.category) for w in caught):
+    for message, category in dict.fromkeys(caught):
         warn(message, category)
     table, name = selection.table, NAMES[selection.criterion]
     failed = [at for at, result in enumerate(selection.results) if result is None]

@@ -2,14 +2,20 @@
 
 An argument counts first, then ``GAUSSMIX_NUM_THREADS``, then the first number of
 ``OMP_NUM_THREADS``, then the CPUs that this process may run on, capped by the quota of every
-control group (container) that it lives in. Nothing is started and nothing in the environment is
-changed; the answer for None is worked out once and kept until `reset`.
+control group (container) that it lives in. Without an argument, what `threadpoolctl` or another
+library has lowered OpenMP's number of threads to is a limit too; within a `thread_limit` that one
+is, with and without. Nothing is started and nothing in the environment is changed; what the
+variables and the machine say is worked out once and kept until `reset`.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from _thread import get_ident  # `threading` would be loaded for it alone
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
 from . import _validate
 from .errors import BackendWarning, warn
@@ -23,8 +29,16 @@ _CGROUP_FILE = "/proc/self/cgroup"
 _CGROUP_ROOT = "/sys/fs/cgroup"
 
 _default: int | None = None
+_cpus: int | None = None
+_limit: ContextVar[int] = ContextVar("gaussmix_thread_limit", default=MAX_THREADS)
+_openmp: Callable[[], int] | None = None  # OpenMP's number of threads in the calling thread
+_openmp_most = 0  # the largest number seen there; less is somebody's limit
+# Threads of the kernel calls that run now, of those that asked for more than one, by Python thread.
+# Without a lock, which a fork might take along; what a race costs is too many threads for a call.
+_running: dict[int, int] = {}
 _forked = False
 _fork_reported = False
+_ALONE = nullcontext(1)
 
 
 def resolve(n_threads: int | None = None) -> int:
@@ -33,10 +47,10 @@ def resolve(n_threads: int | None = None) -> int:
     Parameters
     ----------
     n_threads : int, optional
-        What the user asked for; capped at 1024. None takes the first valid one of
-        ``GAUSSMIX_NUM_THREADS``, ``OMP_NUM_THREADS``, and the CPUs available to the process
-        (affinity and container quota). The environment and the machine are looked at on the
-        first call with None only.
+        What the user asked for; capped at 1024 and by `thread_limit`. None takes the first valid
+        one of ``GAUSSMIX_NUM_THREADS``, ``OMP_NUM_THREADS``, and the CPUs available to the
+        process (affinity and container quota), or fewer where OpenMP has been told to use fewer.
+        The environment and the machine are looked at on the first call with None only.
 
     Returns
     -------
@@ -61,7 +75,8 @@ def resolve(n_threads: int | None = None) -> int:
     else:
         if _default is None:
             _default = _from_environment() or available_cpus()
-        count = _default
+        count = _default if _openmp is None else min(_default, _openmp_limit())
+    count = min(count, _limit.get())
     if _forked and count > 1:
         _report_fork()
         return 1
@@ -70,8 +85,92 @@ def resolve(n_threads: int | None = None) -> int:
 
 def reset() -> None:
     """Forget the answer for None, so that the environment is read again; for tests."""
-    global _default
-    _default = None
+    global _default, _cpus
+    _default = _cpus = None
+
+
+def thread_limit(n: int) -> AbstractContextManager[None]:
+    """A ``with`` block, or a decorator, in which no call uses more than `n` threads.
+
+    Parameters
+    ----------
+    n : int, >= 1
+        A cap on arguments and defaults alike; it never raises a number. Of nested limits the
+        smallest holds.
+
+    Raises
+    ------
+    InvalidInputError
+        If `n` is not a positive integer.
+
+    Notes
+    -----
+    The limit belongs to the context (`contextvars`) that enters the block: to this thread or
+    asyncio task and what it calls, `asyncio.to_thread` included. Fits and scores of other threads
+    go on as they were. Threads that the block starts itself begin with an empty context (before
+    Python 3.14 at least); hand it over with ``contextvars.copy_context().run``, or pass
+    `n_threads` to the calls. The limit before is restored however the block is left. Results do
+    not depend on the number of threads.
+
+    Examples
+    --------
+    >>> import gaussmix as gm
+    >>> with gm.thread_limit(1):
+    ...     gm.config()["threads"]
+    1
+    """
+    return _limited(min(_validate.integer("n", n, 1), MAX_THREADS))
+
+
+@contextmanager
+def _limited(count: int) -> Iterator[None]:
+    before = _limit.set(min(count, _limit.get()))
+    try:
+        yield
+    finally:
+        _limit.reset(before)
+
+
+def follow(openmp: Callable[[], int]) -> None:
+    """Take what `openmp` returns as a limit whenever it is less than it has been before."""
+    global _openmp, _openmp_most
+    _openmp, _openmp_most = openmp, openmp()
+
+
+def _openmp_limit() -> int:
+    """OpenMP's number of threads, if it has been lowered: `OMP_NUM_THREADS` alone is no limit."""
+    global _openmp_most
+    now = _openmp()
+    if now < _openmp_most:
+        return max(1, now)
+    _openmp_most = now
+    return MAX_THREADS
+
+
+def share(count: int) -> AbstractContextManager[int]:
+    """A block around a kernel call that wants `count` threads; gives how many it may use.
+
+    All of them if no other such call is under way; else what those leave of the CPUs, and at
+    least 1: a pool of threads that all score or fit must not run its square.
+    """
+    return _ALONE if count <= 1 else _shared(count)
+
+
+@contextmanager
+def _shared(count: int) -> Iterator[int]:
+    global _cpus
+    if _cpus is None:
+        _cpus = available_cpus()
+    own = get_ident()
+    _running.pop(own, None)  # what an interrupt may have left there
+    others = sum(list(_running.values()))
+    if others:
+        count = max(1, min(count, _cpus - others))
+    _running[own] = count
+    try:
+        yield count
+    finally:
+        _running.pop(own, None)
 
 
 def _from_environment() -> int | None:
@@ -160,7 +259,7 @@ def _group_quota(group: str) -> float:
 def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            return file.read(65536).decode("ascii", "replace")
+            return os.fsdecode(file.read(65536))  # a group's name may hold any bytes
     except (OSError, ValueError):
         return ""
 
@@ -180,6 +279,7 @@ def _after_fork_in_child() -> None:
     global _forked, _fork_reported
     _forked = True
     _fork_reported = False
+    _running.clear()
 
 
 if hasattr(os, "register_at_fork"):

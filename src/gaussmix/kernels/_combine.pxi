@@ -80,7 +80,7 @@ def combine(accumulators, means, layout, total, n_threads):
     cdef double *sums
     cdef double *second
     cdef double *gap = NULL
-    cdef int threads = <int>max(1, min(n_threads, MOST_THREADS))
+    cdef int threads = 1
     memset(&problem, 0, sizeof(Problem))
     views.n = 0
     try:
@@ -101,6 +101,8 @@ def combine(accumulators, means, layout, total, n_threads):
         gap = <double *>malloc(<size_t>(n_features + 1) * sizeof(double))
         if gap == NULL:
             raise MemoryError("a row of features does not fit into memory")
+        if count * size >= SHARED_SUMS:
+            threads = startable_threads(<int>max(1, min(n_threads, size // CHUNK, MOST_THREADS)))
         with nogil:
             combine_sums(<const double *>rows.buf, count, size, sums, threads)
             if problem.layout == LAYOUT_POOLED:

@@ -6,11 +6,6 @@ from cython.parallel cimport parallel, prange, threadid
 
 cdef extern from *:
     """
-    #ifdef _OPENMP
-    #define GAUSSMIX_OPENMP _OPENMP
-    #else
-    #define GAUSSMIX_OPENMP 0
-    #endif
     #if defined(__VERSION__) && defined(__clang__)
     #define GAUSSMIX_COMPILER __VERSION__
     #elif defined(__VERSION__)
@@ -19,7 +14,6 @@ cdef extern from *:
     #define GAUSSMIX_COMPILER "unknown"
     #endif
     """
-    const int GAUSSMIX_OPENMP
     const char *GAUSSMIX_COMPILER
 
 
@@ -110,6 +104,7 @@ cdef void run_pieces(const Problem *problem, Workspace *workspaces, bint accumul
     """Share the pieces (accumulators or blocks) among threads; bad rows land in the workspaces.
 
     One thread never enters OpenMP: the process may be the child of a fork, where it would hang.
+    More than one have been promised by `startable_threads`.
     """
     cdef Py_ssize_t piece
     if n_threads <= 1:
@@ -132,10 +127,27 @@ cdef void run_piece(const Problem *problem, Workspace *workspace, bint accumulat
         workspace.bad_row = bad
 
 
+cdef bint is_brief(const Problem *problem) noexcept nogil:
+    """Whether a call takes so short a time that Python threads do better to wait for it.
+
+    To give the lock away and take it back costs 10 us where others want it; 16 threads scoring
+    100 rows each (D = K = 8) did a third of what one did.
+    """
+    cdef const Model *model = &problem.model
+    cdef double values = <double>problem.X.n_rows * model.n_components * (model.n_features + 8)
+    if model.factor_kind == FACTOR_FULL:
+        values *= model.n_features
+    return values < BRIEF_VALUES
+
+
+cdef double BRIEF_VALUES = 1 << 18  # 5 to 50 us
+
+
 cdef Py_ssize_t run(Problem *problem, bint accumulating, Py_ssize_t n_pieces,
                     Py_ssize_t n_threads) except -2:
     """Allocate, share the work out, free; -1, or the first row with NaN or inf."""
-    cdef int threads = <int>max(1, min(n_threads, n_pieces, MOST_THREADS)), thread
+    cdef int threads = startable_threads(<int>max(1, min(n_threads, n_pieces, MOST_THREADS)))
+    cdef int thread
     cdef Workspace single
     cdef Workspace *workspaces = &single
     cdef void *memory = NULL
@@ -146,8 +158,11 @@ cdef Py_ssize_t run(Problem *problem, bint accumulating, Py_ssize_t n_pieces,
             raise MemoryError(f"workspaces of {threads} threads")
     try:
         memory = allocate(problem, accumulating, threads, workspaces)
-        with nogil:
+        if threads == 1 and is_brief(problem):
             run_pieces(problem, workspaces, accumulating, n_pieces, threads)
+        else:
+            with nogil:
+                run_pieces(problem, workspaces, accumulating, n_pieces, threads)
         for thread in range(threads):
             found = workspaces[thread].bad_row
             if found >= 0 and (bad < 0 or found < bad):
@@ -157,9 +172,6 @@ cdef Py_ssize_t run(Problem *problem, bint accumulating, Py_ssize_t n_pieces,
         if threads > 1:
             free(workspaces)
     return bad
-
-
-cdef Py_ssize_t MOST_THREADS = 1024  # more would only cost memory
 
 
 # ---- Entry points ----
@@ -297,6 +309,12 @@ def cpu_supports():
     return {"base": True, "avx2": level >= 1, "avx512": level >= 2}
 
 
+def openmp_threads():
+    """How many threads OpenMP would use now: ``omp_get_max_threads`` of the calling thread."""
+    return openmp_max_threads()
+
+
+watch_forks()
 LEVEL = GAUSSMIX_LEVEL.decode()
 LANES_PER_VECTOR = LANES
 OPENMP = GAUSSMIX_OPENMP  # the version, as the macro _OPENMP gives it; 0 without

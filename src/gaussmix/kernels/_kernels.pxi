@@ -114,6 +114,12 @@ cdef extern from "_slopes_tiles.h" nogil:
                       double *gradient, double *precision, double *curvature, double *newton,
                       double *positive)
 
+cdef extern from "_threads.h" nogil:
+    const int GAUSSMIX_OPENMP, MOST_THREADS
+    int openmp_max_threads()
+    int watch_forks()
+    int startable_threads(int wanted)
+
 cdef extern from "_level.h":
     const char *GAUSSMIX_LEVEL
     int machine_level() noexcept nogil

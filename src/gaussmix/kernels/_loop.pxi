@@ -251,7 +251,7 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
         memcpy(memory, now.weights, state_size * sizeof(double))
         problem.model.coefficients, problem.model.means = then.coefficients, then.means
         problem.model.factors, problem.model.centre = then.factors, then.centre
-        threads = <int>max(1, min(n_threads, n_pieces, MOST_THREADS))
+        threads = startable_threads(<int>max(1, min(n_threads, n_pieces, MOST_THREADS)))
         workspaces = <Workspace *>malloc(threads * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError(f"workspaces of {threads} threads")

@@ -1,0 +1,57 @@
+/* What a team of OpenMP threads needs before it is started. */
+#ifndef GAUSSMIX_THREADS_H
+#define GAUSSMIX_THREADS_H
+
+#ifdef _OPENMP
+#include <omp.h>
+#define GAUSSMIX_OPENMP _OPENMP
+static int openmp_max_threads(void) { return omp_get_max_threads(); }
+#else
+#define GAUSSMIX_OPENMP 0
+static int openmp_max_threads(void) { return 1; }
+#endif
+
+#if defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
+#include <pthread.h>
+
+enum { MOST_THREADS = 1024 }; /* that a call may use; more would only cost memory */
+
+static volatile int in_forked_child = 0;
+/* The largest team that this thread is known to be able to start. */
+static __thread int proven_threads = 1;
+
+static void note_fork(void) { in_forked_child = 1; }
+
+static int watch_forks(void) { return pthread_atfork(0, 0, note_fork); }
+
+static void *pass_gate(void *gate) {
+    pthread_mutex_lock((pthread_mutex_t *)gate);
+    pthread_mutex_unlock((pthread_mutex_t *)gate);
+    return 0;
+}
+
+/* How many of the threads wanted can run. After a fork 1: the pool stayed behind, and OpenMP would
+ * wait for it. And where the system refuses a thread, GCC's OpenMP ends the process. So before a
+ * team grows, as many threads are started at once here; OpenMP keeps its own from then on. */
+static int startable_threads(int wanted) {
+    pthread_t started[MOST_THREADS];
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    int n = 1, i;
+    if (wanted <= 1 || in_forked_child) return 1;
+    if (wanted > MOST_THREADS) wanted = MOST_THREADS;
+    if (wanted <= proven_threads) return wanted;
+    pthread_mutex_lock(&gate);
+    while (n < wanted && pthread_create(&started[n], 0, pass_gate, &gate) == 0) n++;
+    pthread_mutex_unlock(&gate);
+    for (i = 1; i < n; i++) pthread_join(started[i], 0);
+    pthread_mutex_destroy(&gate);
+    proven_threads = n;
+    return n;
+}
+#else
+enum { MOST_THREADS = 1024 };
+static int watch_forks(void) { return 0; }
+static int startable_threads(int wanted) { return wanted < MOST_THREADS ? wanted : MOST_THREADS; }
+#endif
+
+#endif
