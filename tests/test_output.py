@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 
 import gaussmix as gm
 
@@ -82,6 +83,13 @@ def test_an_array_that_cannot_take_the_results_is_an_error_that_says_why(out, fo
     with pytest.raises(gm.InvalidInputError, match=found) as caught:
         MIXTURE.predict_proba(X, out=out)
     assert "numpy.empty((100, 2), dtype=numpy.float64)" in str(caught.value)
+
+
+def test_nothing_is_written_beyond_the_memory_that_out_is_a_view_of(X):
+    memory = np.zeros(2 * K)
+    with pytest.raises(gm.InvalidInputError, match=r"^out has strides .* outside the memory"):
+        MIXTURE.predict_proba(X, out=as_strided(memory[:K], (N, K), (8 * K, 8)))
+    np.testing.assert_array_equal(memory, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def plain_array(value: Any, name: str) -> np.ndarray:
         if mask is not None and np.any(mask):
             _raise_masked(value, np.asarray(mask), name)
         array = np.asarray(value)
-        _check_extent(array, name)
+        check_extent(array, name)
         return _without_fields(array, name)
     try:
         array = np.asarray(value)
@@ -57,7 +57,7 @@ def plain_array(value: Any, name: str) -> np.ndarray:
             f"{name} is {shown(value)} ({type(value).__name__}), not an array. "
             "Pass a NumPy array, a DataFrame, or a list of rows of numbers."
         )
-    _check_extent(array, name)
+    check_extent(array, name)
     return _without_fields(array, name)
 
 
@@ -70,7 +70,7 @@ def _without_fields(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
-def _check_extent(array: np.ndarray, name: str) -> None:
+def check_extent(array: np.ndarray, name: str) -> None:
     """Refuse views that reach outside the memory they are made of, before anything reads them.
 
     `numpy.lib.stride_tricks.as_strided` makes such views without a check. Python integers

@@ -6,11 +6,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ._convert import check_extent
 from ._parameters import shown
 from .errors import InvalidInputError, InvalidTypeError
 
 INT64 = np.dtype(np.int64)
-_WRITEABLE = 0x1 | 0x100 | 0x400  # ndarray.flags.num: C-contiguous, aligned, writeable
+# Bits of ndarray.flags.num: C-contiguous, aligned, writeable; owns its data.
+_WRITEABLE, _OWNS_DATA = 0x1 | 0x100 | 0x400, 0x4
 _OVERLAP_WORK = 1000  # candidates NumPy may look at to tell whether strided arrays share elements
 
 
@@ -32,8 +34,8 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype, X: np.ndarray) -> 
     InvalidTypeError
         If it is not an array, or of another type.
     InvalidInputError
-        If it has another shape, is not C-contiguous and aligned, is read-only, or shares memory
-        with `X`.
+        If it has another shape, is not C-contiguous and aligned, is read-only, reaches outside the
+        memory it is a view of, or shares memory with `X`.
     """
     fits = (
         isinstance(out, np.ndarray)
@@ -43,6 +45,8 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype, X: np.ndarray) -> 
     )
     if not fits or (np.may_share_memory(out, X) and _share_memory(out, X)):
         _raise_unusable(out, shape, dtype)
+    if not out.flags.num & _OWNS_DATA:
+        check_extent(out, "out")
     return out
 
 
