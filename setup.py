@@ -30,6 +30,7 @@ from setuptools.errors import BaseError, CCompilerError
 
 PACKAGE = "gaussmix"
 KERNELS = "src/gaussmix/kernels"
+INCLUDE = "src/gaussmix/include"  # the header for C programs, with gaussmix/__init__.pxd
 RECORD = "_build_info.json"
 
 # Not -ffast-math: at run time its start-up code switches subnormals off in the whole process, and
@@ -337,7 +338,7 @@ class BuildKernels(build_ext):
                 [translated] = cythonize(
                     [extension],
                     build_dir=translated_to,
-                    include_path=[KERNELS],
+                    include_path=[KERNELS, "src"],
                     language_level="3",
                     force=self.force,
                 )
@@ -412,10 +413,10 @@ class BuildKernels(build_ext):
 
 def extensions():
     """One extension per instruction-set level; all are compiled from the same included files."""
+    patterns = [f"{KERNELS}/*.{suffix}" for suffix in ("pxi", "pxd", "h")]
+    patterns += [f"{INCLUDE}/*.h", f"src/{PACKAGE}/*.pxd"]
     included = sorted(
-        path.replace(os.sep, "/")
-        for suffix in ("pxi", "pxd", "h")
-        for path in glob.glob(f"{KERNELS}/*.{suffix}")
+        path.replace(os.sep, "/") for pattern in patterns for path in glob.glob(pattern)
     )
     found = []
     for level in LEVELS:
@@ -423,7 +424,7 @@ def extensions():
             f"{PACKAGE}.kernels._cython_{level}",
             [f"{KERNELS}/_cython_{level}.pyx"],
             # The generated C lies in the build directory, away from the headers it includes.
-            include_dirs=[KERNELS],
+            include_dirs=[KERNELS, INCLUDE],
             depends=included,
         )
         extension.level = level

@@ -21,7 +21,7 @@ TIERS = [
     ["covariance"],
     ["expectation", "chi_square"],
     ["_line", "_landscape", "_basins", "_peaks", "modes", "hills"],
-    ["gate", "conditional", "information", "univariate"],
+    ["gate", "conditional", "information", "univariate", "scorer", "c_api"],
     ["_derived", "mixture"],
     ["maximisation", "merging", "schedule", "first_rows"],
     ["results"],

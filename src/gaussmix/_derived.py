@@ -10,6 +10,27 @@ class Derived:
 
     __slots__ = ()
 
+    def scorer(self):
+        """This mixture frozen for scoring a row, or a few, at the least cost of a call.
+
+        Returns
+        -------
+        Scorer
+            With `logpdf`, `predict`, `predict_proba`, `nearest` and `responsibilities_into`, whose
+            results are the bits of this class's methods. O(K D^2) to make.
+
+        Examples
+        --------
+        >>> import gaussmix as gm
+        >>> mixture = gm.Mixture([0.4, 0.6], [[0.0, 0.0], [5.0, 5.0]], [1.0, 2.0], "spherical")
+        >>> scorer = mixture.scorer()
+        >>> scorer.predict([4.0, 6.0])
+        1
+        """
+        from .scorer import make
+
+        return make(self)
+
     def nearest(
         self,
         X,

@@ -32,6 +32,7 @@ __all__ = [
     "output",
     "raise_nonfinite",
     "real",
+    "row_or_rows",
     "sample_weight",
     "seed",
     "shape_of",
@@ -106,6 +107,24 @@ def data(
         rows = floats(rows, name)
     _check_shape(rows, name, n_features, min_rows)
     return rows if rows.flags.aligned else rows.copy()
+
+
+def row_or_rows(x: Any, n_features: int) -> tuple[np.ndarray, bool]:
+    """`x` as `data` returns it, and whether it is a single row: one dimension less than rows.
+
+    One-dimensional input of one feature is rows.
+
+    Raises
+    ------
+    InvalidInputError, InvalidTypeError
+        As `data` does.
+    """
+    if not is_table(x):
+        given = _plain_array(x, "X")
+        if given.ndim == (1 if n_features > 1 else 0):
+            return data(given.reshape(1, -1), n_features=n_features), True
+        x = given
+    return data(x, n_features=n_features, min_rows=0), False
 
 
 def _lies_within(X: np.ndarray) -> bool:

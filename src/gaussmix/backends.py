@@ -39,6 +39,8 @@ class Backend(NamedTuple):
     iterate: Callable | None = None
     ascend: Callable | None = None
     slopes: Callable | None = None
+    Scorer: type | None = None  # scorer.Scorer in compiled form
+    c_api: object | None = None  # the capsule for C programs
 
 
 _reasons: dict[str, str] = {}  # why a compiled level is not available

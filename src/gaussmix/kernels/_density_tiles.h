@@ -116,7 +116,8 @@ TILE void density_full_fixed(const double *x, const double *mean, const double *
         UNROLL for (int d = 0; d <= e; d++) {
             vec p = v_set(factor[e * n_features + d]);
             UNROLL for (int v = 0; v < width; v++)
-                sum[v] = d == 0 ? p * difference[d][v] : sum[v] + p * difference[d][v];
+                if (d == 0) sum[v] = v_first_term(p, difference[d][v]);
+                else sum[v] += p * difference[d][v];
         }
         UNROLL for (int v = 0; v < width; v++) squared[v] += sum[v] * sum[v];
     }

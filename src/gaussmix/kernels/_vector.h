@@ -90,6 +90,16 @@ TILE vec v_set(double a) {
 #endif
 }
 
+/* a * b to begin a sum of products with. Where the machine fuses, a bare product would leave it to
+ * the compiler which of the first two it fuses, and so the bits. */
+TILE vec v_first_term(vec a, vec b) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    return v_set(0.0) + a * b;
+#else
+    return a * b;
+#endif
+}
+
 /* Aligned to the vector's size. */
 TILE vec v_load(const double *p) { return *(const vec *)p; }
 TILE void v_store(double *p, vec a) { *(vec *)p = a; }
