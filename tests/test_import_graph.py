@@ -30,7 +30,7 @@ TIERS = [
     ["stochastic", "annealing"],
     ["algorithms"],
     ["diagnosis", "start", "reseeding", "neighbours"],
-    ["search", "recursion"],
+    ["search", "recursion", "frame"],
     ["fitting", "progress", "_npy"],
     ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
     ["_sweep", "selection"],

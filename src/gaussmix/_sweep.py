@@ -14,6 +14,7 @@ from .covariance import Floor
 from .em import Run
 from .errors import DegenerateFitError, InvalidInputError, Recorded, recorded
 from .expectation import row_flops
+from .frame import Frame
 from .mixture import Mixture
 from .neighbours import merges, splits
 from .results import FitResult, IterationState, Repair
@@ -97,6 +98,12 @@ class Sweep:
         self.options, self.entropy, self.callback = options, list(entropy), callback
         self.caught: list[Recorded] = []  # what is no candidate's own
         summary = diagnosis.summarise(X, sample_weight, options.n_threads)
+        self.frame = Frame.around(summary.mean, summary.scale, summary.constant)
+        if self.frame is not None:  # in which no fit sees what there is to say of the offset
+            with warnings.catch_warnings(record=True) as self.caught:
+                warnings.simplefilter("always")
+                diagnosis.check_digits(summary)
+            X = X - self.frame.origin
         floor = Floor(summary.scale, options.reg_covar)
         self.data = Data(X, sample_weight, floor)
 
@@ -120,6 +127,12 @@ class Sweep:
                 self._fit(candidate, None, proposals)
             larger = candidate.result or larger
             done()
+        if self.frame is not None:
+            for candidate in found:
+                if candidate.result is not None:
+                    candidate.result = self.frame.result(
+                        candidate.result, self.data.X, self.data.sample_weight
+                    )
         return found
 
     def _proposals(

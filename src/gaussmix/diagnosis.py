@@ -18,6 +18,7 @@ from .statistics import SufficientStatistics
 
 TINY = float(np.finfo(float).tiny)
 HUGE = float(np.finfo(float).max)
+SMALLEST_SQUARE = 1024 * TINY  # 2^-62 of a variance is still a number then
 NAMED = 5  # columns or components that one message names
 DISTINCT_CHUNK = 1 << 16  # rows sorted at once to count distinct ones
 CHUNK_VALUES = 1 << 18  # responsibilities held at once
@@ -56,7 +57,7 @@ def summarise(X: Rows, sample_weight: np.ndarray | None, n_threads: int) -> Summ
             variance = around_mean.second[0] / around_mean.mass[0] - gap * gap
         else:
             variance = np.full_like(mean, np.inf)
-    _check_range(X, sample_weight, variance, n_rows)
+    _check_range(X, sample_weight, variance, n_rows, around_row.weight)
     constant = variance <= 0.0
     if constant.any():
         low, high = extremes(X, sample_weight)
@@ -83,6 +84,18 @@ def check_columns(summary: Summary, reg_covar: float) -> list[Repair]:
             for feature, value in zip(constant, values, strict=True)
         ]
         warn(", ".join(values[:NAMED]) + _more(constant) + tail, DegenerateComponentWarning)
+    check_digits(summary)
+    if reg_covar >= 1.0:
+        warn(
+            f"reg_covar={reg_covar:g} exceeds the variance of the data, relative to which it is "
+            "measured; every covariance is the floor. The default is 1e-6.",
+            DegenerateComponentWarning,
+        )
+    return repairs
+
+
+def check_digits(summary: Summary) -> None:
+    """Warn of columns whose offset leaves few digits of the spread."""
     ulp = EPS * np.abs(summary.mean)
     coarse = np.flatnonzero(~summary.constant & (summary.scale < FEW_DIGITS * ulp)).tolist()
     if coarse:
@@ -97,13 +110,6 @@ def check_columns(summary: Summary, reg_covar: float) -> list[Repair]:
             "Subtract the offset before it is rounded.",
             PrecisionWarning,
         )
-    if reg_covar >= 1.0:
-        warn(
-            f"reg_covar={reg_covar:g} exceeds the variance of the data, relative to which it is "
-            "measured; every covariance is the floor. The default is 1e-6.",
-            DegenerateComponentWarning,
-        )
-    return repairs
 
 
 def components_named(components: list[int]) -> str:
@@ -345,19 +351,20 @@ def stand_in(variances: np.ndarray, mean: np.ndarray) -> float:
 
 
 def _check_range(
-    X: Rows, sample_weight: np.ndarray | None, variance: np.ndarray, n_rows: int
+    X: Rows, sample_weight: np.ndarray | None, variance: np.ndarray, n_rows: int, weight: float
 ) -> None:
-    """Raise if sums of squares of a column, or its floored variance, leave float64."""
-    total = np.sum(variance) * len(variance) * n_rows
-    normal = (variance > TINY / 1e-6) & np.isfinite(variance)
-    if normal.all() and total < HUGE / 64:
+    """Raise if sums of squares of a column leave float64, or lose digits at its lower end."""
+    # What is summed up: rows, or their weights.
+    most, least = max(n_rows, weight), min(1.0, weight)
+    small, large = SMALLEST_SQUARE / least, HUGE / 4 / most
+    if (variance > small).all() and np.sum(variance) < large:
         return
     low, high = extremes(X, sample_weight)
     with np.errstate(over="ignore"):
         span = high - low
     for feature, width in enumerate(span.tolist()):
-        too_small = 0.0 < width and not variance[feature] > TINY / 1e-6
-        if too_small or not variance[feature] < HUGE / 64 / (len(variance) * n_rows):
+        too_small = 0.0 < width and not variance[feature] > small
+        if too_small or not variance[feature] < large / len(variance):
             raise InvalidInputError(
                 f"column {feature} of X spans {width:.3g}, whose squares leave the range of "
                 "float64; rescale the column, e.g. divide it by its standard deviation."

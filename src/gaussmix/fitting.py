@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from .covariance import Floor, family
 from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
+from .frame import Frame
 from .mixture import Mixture, frozen
 from .results import FitResult, IterationState
 from .search import FitOptions, Search, Start
@@ -127,7 +129,8 @@ def fit(
     Notes
     -----
     O(N K D^2) per iteration, O(N K D) for "diag" and "spherical". Beyond X the memory does not
-    depend on N.
+    depend on N. Columns further than 1024 standard deviations from 0 are fitted around their
+    means, in a copy of up to 8 MB or piece by piece; only the means that come out are rounded.
 
     Where the best run has emptied a component (no row is near it), one more is made from there:
     the emptied component becomes half of the one with the largest share of the entropy of the
@@ -173,7 +176,30 @@ def not_converged(result: FitResult) -> str:
     )
 
 
-def run(
+def run(X, options: FitOptions, **how) -> FitResult:
+    """`fit` without the warning of non-convergence; what estimator and selection build on.
+
+    What there is to say of `how` says `run_in_frame`.
+    """
+    return run_in_frame(X, options, **how).outward()
+
+
+class InFrame(NamedTuple):
+    """A fit, and the frame and the rows that it was made in."""
+
+    result: FitResult
+    frame: Frame | None
+    X: Rows
+    sample_weight: np.ndarray | None
+
+    def outward(self) -> FitResult:
+        """The fit for the user."""
+        if self.frame is None:
+            return self.result
+        return self.frame.result(self.result, self.X, self.sample_weight)
+
+
+def run_in_frame(
     X,
     options: FitOptions,
     *,
@@ -186,8 +212,8 @@ def run(
     proposals: Sequence[Start] = (),
     rank: Callable[[Run], object] | None = None,
     race: int | None = None,
-) -> FitResult:
-    """`fit` without the warning of non-convergence; what estimator and selection build on.
+) -> InFrame:
+    """`run`, but in the coordinates in which it was done.
 
     `start` may be a tuple of names, too: then each of these is run to the end, or, if `race` is
     given, for so many iterations, after which the best one goes on alone.
@@ -212,6 +238,11 @@ def run(
     summary = diagnosis.summarise(X, weight, count)
     _check_constant(summary, options.reg_covar)
     repairs = diagnosis.check_columns(summary, options.reg_covar)
+    frame = Frame.around(summary.mean, summary.scale, summary.constant)
+    if frame is not None:
+        X, summary, explicit = frame.rows(X), frame.summary(summary), _moved(explicit, frame)
+        proposals = [Start(kind, _inward(make, frame)) for kind, make in proposals]
+        callback, adapt = _outward(callback, frame), _adapted(adapt, frame)
     floor = Floor(summary.scale, options.reg_covar)
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
     maker = StartMaker(X, weight, summary, expectation, chosen, floor)
@@ -219,7 +250,7 @@ def run(
     best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
     total = time.perf_counter() - began
-    return FitResult(
+    result = FitResult(
         mixture=best.mixture,
         log_likelihood=frozen(np.array(best.log_likelihood)),
         classification=frozen(np.array(best.classification)),
@@ -240,6 +271,28 @@ def run(
         timings={"start": search.start_seconds, "em": search.em_seconds, "total": total},
         statistics=best.statistics,
     )
+    return InFrame(result, frame, X, weight)
+
+
+def _moved(explicit, frame: Frame):
+    """An explicit start, in the frame."""
+    if isinstance(explicit, tuple):
+        kind, values = explicit
+        return kind, values - frame.origin if kind == "means" else values
+    return explicit and [frame.inward(mixture) for mixture in explicit]
+
+
+def _inward(make: Callable[[], Mixture], frame: Frame) -> Callable[[], Mixture]:
+    return lambda: frame.inward(make())
+
+
+def _outward(callback: Callable[[IterationState], object] | None, frame: Frame):
+    return None if callback is None else lambda state: callback(frame.state(state))
+
+
+def _adapted(adapt: Callable[[Mixture], Mixture] | None, frame: Frame):
+    """`adapt`, which knows the user's coordinates, as a function of mixtures in the frame."""
+    return None if adapt is None else lambda mixture: frame.inward(adapt(frame.outward(mixture)))
 
 
 def checked(options: FitOptions) -> FitOptions:

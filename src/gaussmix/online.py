@@ -12,7 +12,8 @@ from . import _validate, sources, threads
 from .covariance import family
 from .errors import DegenerateFitError, InvalidInputError
 from .first_rows import FirstRows, default_rows
-from .fitting import checked, run
+from .fitting import InFrame, checked, run_in_frame
+from .frame import Frame
 from .mixture import Mixture
 from .recursion import Recursion, new_repairs
 from .results import FitResult, Repair
@@ -36,7 +37,8 @@ class _Moment(NamedTuple):
     n_rows: int = 0
     n_updates: int = 0
     first: FirstRows = FirstRows()  # before the start
-    recursion: Recursion | None = None
+    recursion: Recursion | None = None  # in the frame, where there is one
+    frame: Frame | None = None
     repairs: tuple[Repair, ...] = ()
 
 
@@ -196,12 +198,17 @@ class OnlineMixture:
             raise InvalidInputError(
                 f"start has (n_components, covariance_type) = {found}; the stream needs {wanted}."
             )
-        if isinstance(start, Mixture):
-            recursion, n_rows = Recursion.of(mixture), 0
-        else:
-            recursion, n_rows = Recursion.of(mixture, start.statistics), start.statistics.n_rows
+        statistics = None if isinstance(start, Mixture) else start.statistics
+        frame = Frame.around_mixture(mixture)
+        if frame is not None:
+            mixture = frame.inward(mixture)
+            statistics = statistics and frame.inward_statistics(statistics)
         self._start = type(start).__name__
-        self._moment = _Moment(n_rows=n_rows, recursion=recursion)
+        self._moment = _Moment(
+            n_rows=0 if statistics is None else statistics.n_rows,
+            recursion=Recursion.of(mixture, statistics),
+            frame=frame,
+        )
 
     # -- what there is to know
 
@@ -237,14 +244,15 @@ class OnlineMixture:
         """
         moment = self._moment
         if moment.recursion is not None:
-            return moment.recursion.result
+            mixture = moment.recursion.result
+            return mixture if moment.frame is None else moment.frame.outward(mixture)
         if not self.ready:
             raise InvalidInputError(
                 f"{moment.first.n_positive} rows have been seen, and {self.n_components} "
                 "components need at least as many. Call update with more rows first."
             )
         if self._fitted is None or self._fitted[0] is not moment:
-            self._fitted = (moment, self._fit(*moment.first.joined()))
+            self._fitted = (moment, self._fit(*moment.first.joined()).outward())
         return self._fitted[1].mixture
 
     @property
@@ -303,8 +311,10 @@ class OnlineMixture:
         it, in nats per unit weight: where it falls, the stream has changed. A spherical mixture's
         have the layout "diag".
         """
-        recursion = self._moment.recursion
-        return None if recursion is None else recursion.statistics
+        recursion, frame = self._moment.recursion, self._moment.frame
+        if recursion is None or frame is None:
+            return None if recursion is None else recursion.statistics
+        return frame.statistics(recursion.statistics)
 
     def step_size(self, n_rows: float) -> float:
         """g for a batch of `n_rows` rows (by weight) if it came now; in (0, 1].
@@ -397,8 +407,9 @@ class OnlineMixture:
     def _stepped(self, moment: _Moment, X: np.ndarray, weight: np.ndarray | None) -> _Moment:
         """The moment after one step of the recursion."""
         recursion = moment.recursion
+        rows_read = X if moment.frame is None else moment.frame.rows(X)
         try:
-            batch = recursion.gathered(X, weight, threads.resolve(self._options.n_threads))
+            batch = recursion.gathered(rows_read, weight, threads.resolve(self._options.n_threads))
             rows, start_rows = recursion.weight_of(batch), self.start_rows
             step = self._schedule.step(recursion.weight, rows, start_rows)
             moving = recursion.weight + rows >= start_rows
@@ -412,7 +423,8 @@ class OnlineMixture:
         repairs = moment.repairs
         if advanced.mended:
             repairs += new_repairs(advanced, n_updates, repairs, self._options.reg_covar)
-        return _Moment(moment.n_rows + len(X), n_updates, FirstRows(), advanced, repairs)
+        n_rows = moment.n_rows + len(X)
+        return _Moment(n_rows, n_updates, FirstRows(), advanced, moment.frame, repairs)
 
     def _buffered(self, X: np.ndarray, weight: np.ndarray | None) -> _Moment:
         """The moment with the batch among the first rows, or with the start that they make."""
@@ -431,16 +443,16 @@ class OnlineMixture:
         )
         if not first.suffice(start_rows, self.n_components):
             return moment._replace(n_rows=n_rows, first=first)
-        result = self._fit(*first.joined())
+        result, frame, *_ = self._fit(*first.joined())
         recursion = Recursion.of(result.mixture, result.statistics)
-        return _Moment(n_rows, 0, FirstRows(), recursion, tuple(result.repairs))
+        return _Moment(n_rows, 0, FirstRows(), recursion, frame, tuple(result.repairs))
 
-    def _fit(self, X: np.ndarray, weight: np.ndarray | None) -> FitResult:
+    def _fit(self, X: np.ndarray, weight: np.ndarray | None) -> InFrame:
         """The fit to the first rows."""
         start = self._start
         if isinstance(start, str):
             start = (start,) * self._options.n_starts
-        return run(
+        return run_in_frame(
             X,
             replace(self._options, n_starts=1),
             start=start,

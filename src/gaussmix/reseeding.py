@@ -13,6 +13,7 @@ from .sources import Rows, pieces
 from .statistics import SufficientStatistics
 
 CHUNK_VALUES = 1 << 18  # responsibilities held at once, to sum their entropy
+TIED = 1e-9  # relative gaps below it are taken for rounding
 # Half of a Gaussian, cut at its mean across an axis, has its own mean this many standard
 # deviations away from there.
 HALF_MEAN = float(np.sqrt(2.0 / np.pi))
@@ -153,7 +154,7 @@ def _offset(statistics: SufficientStatistics, parent: int, scale: np.ndarray) ->
     if statistics.layout == "diag":
         variances = statistics.second[parent] / statistics.mass[parent]
         deviations = np.sqrt(np.maximum(variances, 0.0))
-        axis = np.argmax(deviations / scale)
+        axis = _first_largest(deviations / scale)
         offset = np.zeros_like(deviations)
         offset[axis] = HALF_MEAN * deviations[axis]
         return offset
@@ -163,5 +164,10 @@ def _offset(statistics: SufficientStatistics, parent: int, scale: np.ndarray) ->
         covariance = statistics.second[parent] / statistics.mass[parent]
     values, vectors = np.linalg.eigh(covariance / scale[:, None] / scale)
     axis = vectors[:, -1]
-    axis = axis * np.sign(axis[np.argmax(np.abs(axis))])  # either sign will do, if always the same
+    axis = axis * np.sign(axis[_first_largest(np.abs(axis))])  # either will do, if always the same
     return HALF_MEAN * np.sqrt(max(values[-1], 0.0)) * axis * scale
+
+
+def _first_largest(values: np.ndarray) -> int:
+    """Index of the largest; of those equal but for rounding, as scaled variances are, the first."""
+    return int(np.argmax(values >= (1.0 - TIED) * values.max()))

@@ -180,6 +180,9 @@ def select(
 
     Notes
     -----
+    Data of which a column is further than 1024 standard deviations from 0 are copied, less their
+    offset.
+
     Each fit starts its neighbours: upwards in K with a component split, those of the largest
     entropy first; then downwards with two components merged, those that share most rows first
     (SMEM, Ueda et al. 2000). Short runs find the best of several such moves and of the fresh
