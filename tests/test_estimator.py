@@ -122,7 +122,7 @@ def test_has_scikit_learns_parameters_and_defaults():
     theirs = sklearn.mixture.GaussianMixture().get_params()
     ours = GaussianMixture().get_params()
     assert {name: ours[name] for name in theirs} == theirs
-    assert set(ours) - set(theirs) == {"algorithm", "n_threads"}
+    assert set(ours) - set(theirs) == {"algorithm", "n_threads", "max_seconds"}
 
 
 def test_is_a_density_estimator_as_in_scikit_learn():

@@ -15,7 +15,7 @@ ROOT = Path(gaussmix.__file__).parent
 TIERS = [
     ["errors", "_build_info"],
     ["kernels"],
-    ["threads", "_validate", "_convert", "_output", "_parameters", "backends"],
+    ["threads", "_validate", "_convert", "_output", "_parameters", "backends", "stopping"],
     ["_files", "container", "records"],
     ["statistics", "rules", "criteria", "sources"],
     ["covariance"],

@@ -143,6 +143,12 @@ def _add_fit(commands) -> None:
         "(default: 1000)",
     )
     advanced.add_argument(
+        "--max-seconds",
+        metavar="S",
+        type=_positive,
+        help="end after so long, with the best that has been fitted by then",
+    )
+    advanced.add_argument(
         "--reg-covar",
         metavar="R",
         type=_not_negative,

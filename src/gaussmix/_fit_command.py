@@ -18,7 +18,15 @@ from . import _report, persistence
 from .errors import InvalidInputError, Recorded
 from .mixture import Mixture
 from .search import FitOptions
-from .selection import CRITERIA, Selection, explore, passed_over
+from .selection import (
+    CRITERIA,
+    Selection,
+    explore,
+    passed_over,
+    stopped_sweep,
+    unreached,
+)
+from .stopping import within
 from .tables import Table
 
 _DEFAULT_LARGEST = 9
@@ -87,15 +95,17 @@ def run(arguments: argparse.Namespace, table: Table) -> None:
         arguments.threads,
         arguments.algorithm,
     )
-    selection, caught = explore(
-        Z,
-        counts,
-        arguments.covariance,
-        "bic",
-        options,
-        seed=arguments.seed,
-        progress=_can_show_progress() and Z.size * sum(counts) > _PROGRESS_VALUES,
-    )
+    with within(arguments.max_seconds):
+        selection, caught = explore(
+            Z,
+            counts,
+            arguments.covariance,
+            "bic",
+            options,
+            seed=arguments.seed,
+            progress=_can_show_progress() and Z.size * sum(counts) > _PROGRESS_VALUES,
+        )
+        stopped = "" if selection.stop_reason is None else stopped_sweep(selection)
     if scaling is not None:
         selection = replace(selection, table=_in_units_of_data(selection, scaling))
     mixture = selection.mixture
@@ -109,6 +119,8 @@ def run(arguments: argparse.Namespace, table: Table) -> None:
         if arguments.plot:
             written.append(_draw(arguments, table, mixture, selection))
     finally:
+        if stopped:
+            print(f"gaussmix: warning: {stopped}", file=sys.stderr)
         _print_notes(selection, caught, table)
         _print_candidates(selection)
         if mixture.covariance_type != selection.mixture.covariance_type:
@@ -196,7 +208,9 @@ def _print_notes(selection: Selection, caught: list[Recorded], table: Table) -> 
     """Each thing there is to say once: of candidates, with what it holds for; then of the rest."""
     several = len(set(selection.table["covariance_type"].tolist())) > 1
     counts: dict[str, list[str]] = {}
-    for row, notes in zip(selection.table, selection.notes, strict=True):
+    for at, (row, notes) in enumerate(zip(selection.table, selection.notes, strict=True)):
+        if unreached(selection, at):
+            continue  # the table of candidates shows it
         which = f"{row['covariance_type']} " * several + str(row["n_components"])
         for note in notes:
             failed = "failed: " if np.isnan(row["log_likelihood"]) else ""
@@ -225,10 +239,11 @@ def _print_candidates(selection: Selection) -> None:
     rows = [("", "covariance", *head[1:])]
     for at, row in enumerate(selection.table):
         mark = "*" if at == selection.chosen and len(selection.table) > 1 else ""
-        mark = mark or "!" * bool(row["degenerate"])
+        mark = mark or "!" * bool(row["degenerate"] and not unreached(selection, at))
         which = (mark, str(row["covariance_type"]), str(row["n_components"]))
         if selection.results[at] is None:
-            rows.append((*which, "failed", "", "", "", f"{row['seconds']:.2f}"))
+            state = "not reached" if unreached(selection, at) else "failed"
+            rows.append((*which, state, "", "", "", f"{row['seconds']:.2f}"))
             continue
         numbers = (f"{row[name]:.2f}" for name in ("log_likelihood", "bic", "icl"))
         iterations = f"{row['n_iter']}{'' if row['converged'] else '+'}"
@@ -242,7 +257,8 @@ def _print_candidates(selection: Selection) -> None:
         print(line)
     fitted = ~np.isnan(selection.table["log_likelihood"])
     if not selection.table["converged"][fitted].all():
-        print("+ stopped at the limit of iterations; see --max-iter and --tol")
+        limits = "--max-iter and --tol" if selection.stop_reason is None else "--max-seconds"
+        print(f"+ stopped at a limit; see {limits}")
     if selection.table["degenerate"][fitted].any():
         print(
             "! degenerate: a likelihood of few rows or of the floor; not chosen if others are not"

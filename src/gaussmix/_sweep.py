@@ -5,20 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from . import diagnosis, fitting, rules
+from . import diagnosis, fitting, rules, stopping
 from .covariance import Floor
 from .em import Run
-from .errors import DegenerateFitError, InvalidInputError, Recorded, recorded
+from .errors import (
+    DegenerateFitError,
+    FitStoppedError,
+    InvalidInputError,
+    Recorded,
+    recorded,
+)
 from .expectation import row_flops
 from .frame import Frame
 from .mixture import Mixture
 from .neighbours import merges, splits
 from .results import FitResult, IterationState, Repair
 from .search import FitOptions, Start
+from .stopping import Stopped
 
 # Splits, or merges, that short runs try for each number of components; on faithful (K up to 9) 8
 # of them reach what 3 miss, and where iterations cost next to nothing so do the tries.
@@ -97,6 +104,7 @@ class Sweep:
     ) -> None:
         self.options, self.entropy, self.callback = options, list(entropy), callback
         self.caught: list[Recorded] = []  # what is no candidate's own
+        self.stop_reason: str | None = None  # what has ended the sweep, if not its end
         summary = diagnosis.summarise(X, sample_weight, options.n_threads)
         self.frame = Frame.around(summary.mean, summary.scale, summary.constant)
         if self.frame is not None:  # in which no fit sees what there is to say of the offset
@@ -112,18 +120,21 @@ class Sweep:
     ) -> list[Candidate]:
         """A candidate for each of the increasing `counts`; calls `done` after each step.
 
-        There are ``2 len(counts) - 1`` steps.
+        There are ``2 len(counts) - 1`` steps. Candidates that a limit or a token leaves without
+        a fit say so in their notes.
         """
         found = [Candidate(covariance_type, count) for count in counts]
         smaller = None
         for candidate in found:
+            if self.stop_reason is not None:
+                return found
             self._fit(candidate, "kmeans", self._proposals(candidate, "split", splits, smaller))
             smaller = candidate.result or smaller
             done()
         larger = found[-1].result
         for candidate in reversed(found[:-1]):
             proposals = self._proposals(candidate, "merge", merges, larger)
-            if proposals and candidate.n_components > 1:
+            if proposals and candidate.n_components > 1 and self.stop_reason is None:
                 self._fit(candidate, None, proposals)
             larger = candidate.result or larger
             done()
@@ -139,20 +150,24 @@ class Sweep:
         self, candidate: Candidate, kind: str, move: Callable, neighbour: FitResult | None
     ) -> list[Start]:
         """Starts for a candidate, made from the fit of its neighbour."""
-        if neighbour is None:
+        if neighbour is None or self.stop_reason is not None:
             return []
         began = time.perf_counter()
         X, count = self.data.X, candidate.n_components
         flops = len(X) * row_flops(count, X.shape[1])
-        made: Iterable[Mixture] = move(
-            neighbour,
-            count,
-            X,
-            self.data.sample_weight,
-            self.data.floor,
-            self.options.n_threads,
-            PROPOSALS_COSTLY if flops > LITTLE_FLOPS else PROPOSALS,
-        )
+        try:
+            made: Iterable[Mixture] = move(
+                neighbour,
+                count,
+                X,
+                self.data.sample_weight,
+                self.data.floor,
+                self.options.n_threads,
+                PROPOSALS_COSTLY if flops > LITTLE_FLOPS else PROPOSALS,
+            )
+        except Stopped as stop:
+            self.stop_reason = stop.reason
+            return []
         starts = [Start(kind, lambda mixture=mixture: mixture) for mixture in made]
         candidate.seconds += time.perf_counter() - began
         return starts
@@ -183,6 +198,10 @@ class Sweep:
                 result = None
                 if candidate.failed:
                     candidate.notes = [str(error)]
+            except Stopped as stop:
+                result, self.stop_reason = None, stop.reason
+        if result is not None and result.stop_reason in stopping.REASONS:
+            self.stop_reason = result.stop_reason
         if result is not None:
             self._keep_better(candidate, result)
         repairs = [] if result is None else _own_repairs(result)
@@ -275,7 +294,7 @@ def held_out(
     """(candidates,) -2 log-likelihood of the rows of each fold under fits of all others.
 
     NaN without folds, or where a fit failed. The rows of a fold are left out by weights of 0:
-    X is not copied.
+    X is not copied. Raises FitStoppedError if a limit or a token ends it.
     """
     total = np.full(len(types) * len(counts), 0.0 if folds else np.nan)
     for rows in folds:
@@ -287,7 +306,17 @@ def held_out(
         with recorded():
             sweep = Sweep(X, rest, options, entropy)
         fits = [c.result for name in types for c in sweep.run(counts, name, done)]
+        if sweep.stop_reason is not None:
+            raise_unvalidated(sweep.stop_reason)
         for at, result in enumerate(fits):
             score = np.nan if result is None else result.mixture.score(part, part_weight)
             total[at] -= 2.0 * n_held * score
     return total
+
+
+def raise_unvalidated(reason: str) -> NoReturn:
+    """Raise the error for a cross-validation that a limit or a token has ended."""
+    raise FitStoppedError(
+        f"{stopping.told(reason)} ended the cross-validation, without which criterion='cv' cannot "
+        "choose. Give it more time, or use criterion='bic'."
+    )

@@ -11,6 +11,7 @@ from .mixture import Mixture
 from .results import IterationState, Stage
 from .rules import HARD, SOFT, Algorithm, Annealed, Stochastic
 from .stochastic import run_stochastic
+from .stopping import REASONS, Stopped
 from .task import Task
 
 
@@ -25,15 +26,22 @@ def run(
 
     `previous_objective` is for the first of them, as in `run_em`. The run's objective, convergence
     and stop reason are those of the last one.
+
+    Raises `Stopped` if it ends before there are statistics under `start`.
     """
     total = None
     for algorithm in algorithms:
         done = 0 if total is None else total.n_iter
         mixture = start if total is None else total.mixture
         previous = previous_objective if total is None else None
-        part = _run_one(algorithm, task, mixture, task.observer(callback, done), previous)
+        try:
+            part = _run_one(algorithm, task, mixture, task.observer(callback, done), previous)
+        except Stopped as stop:
+            if total is None:
+                raise
+            return total._replace(stop_reason=stop.reason, converged=False)
         total = part if total is None else joined(total, part)
-        if total.stop_reason == "callback":
+        if total.stop_reason in ("callback", *REASONS):
             break
     return total
 

@@ -12,6 +12,7 @@ from .mixture import Mixture, frozen
 from .results import IterationState, Stage
 from .rules import Annealed
 from .statistics import SufficientStatistics
+from .stopping import Stopped
 from .task import Task
 
 
@@ -21,39 +22,33 @@ def run_annealed(
     start: Mixture,
     callback: Callable[[IterationState], object] | None,
 ) -> Run:
-    """EM from what the annealing of `start` arrives at; the trace holds both."""
-    mixture, stopped = spread_evenly(start, task.floor), False
-    traces: tuple[list[float], list[float]] = ([], [])
-    betas = algorithm.schedule()
-    for iteration, beta in enumerate(betas):
-        rule = algorithm.tempered(beta)
-        statistics = finite(task.expectation(mixture.kernel_parameters, rule), iteration)
-        traces[0].append(statistics.log_likelihood)
-        traces[1].append(statistics.classification)
-        if callback is not None and iteration:
-            change = (traces[0][-1] - traces[0][-2]) / statistics.weight
-            state = IterationState(iteration, mixture, traces[0][-1], change)
-            stopped = bool(callback(state))
-        if stopped:
-            break
-        mixture = _moved(statistics, mixture)
-    done = len(traces[0]) - stopped
-    end = run_em(
-        task.expectation,
-        mixture,
-        task.maximise,
-        task.floor,
-        tol=task.tol,
-        max_iter=0 if stopped else task.max_iter,
-        callback=task.observer(callback, done),
-    )
+    """EM from what the annealing of `start` arrives at; the trace holds both.
+
+    If the fit has to end early while annealing, the last mixture whose sums are known. Raises
+    `Stopped` before the first.
+    """
+    cooling = _Cooling(algorithm, task, start)
+    cooling.cool(callback)
+    if cooling.stop is not None:
+        return cooling.cut_short(cooling.stop.reason)
+    done, stopped = cooling.n_done, cooling.stopped
+    try:
+        end = run_em(
+            task.expectation,
+            cooling.mixture,
+            task.maximise,
+            task.floor,
+            tol=task.tol,
+            max_iter=0 if stopped else task.max_iter,
+            callback=task.observer(callback, done),
+        )
+    except Stopped as stop:
+        return cooling.cut_short(stop.reason)
     reason = "callback" if stopped else end.stop_reason
-    first = Stage(
-        algorithm.name, 0, done, "callback" if stopped else "max_iter", betas=frozen(betas[:done])
-    )
+    first = cooling.stage("callback" if stopped else "max_iter")
     return end._replace(
-        log_likelihood=traces[0][:done] + end.log_likelihood,
-        classification=traces[1][:done] + end.classification,
+        log_likelihood=cooling.log_likelihood[:done] + end.log_likelihood,
+        classification=cooling.classification[:done] + end.classification,
         n_iter=done + end.n_iter,
         stop_reason=reason,
         converged=end.converged and not stopped,
@@ -61,6 +56,72 @@ def run_annealed(
         empty={k: done + iteration for k, iteration in end.empty.items()},
         stages=(first, Stage("em", done, done + end.n_iter, reason)),
     )
+
+
+class _Cooling:
+    """The annealed iterations, as far as they have been made."""
+
+    def __init__(self, algorithm: Annealed, task: Task, start: Mixture) -> None:
+        self.algorithm, self.task = algorithm, task
+        self.betas = algorithm.schedule()
+        self.mixture = spread_evenly(start, task.floor)  # the next one to pass over the rows with
+        self.known: tuple[Mixture, SufficientStatistics] | None = None  # the last one that has
+        self.stopped = False  # by the callback
+        self.stop: Stopped | None = None  # by anything else
+        self.log_likelihood: list[float] = []
+        self.classification: list[float] = []
+
+    @property
+    def n_done(self) -> int:
+        """Iterations done."""
+        return len(self.log_likelihood) - self.stopped
+
+    def cool(self, callback: Callable[[IterationState], object] | None) -> None:
+        """All iterations; raises `Stopped` if not even the first one's sums are complete."""
+        for iteration in range(len(self.log_likelihood), len(self.betas)):
+            rule = self.algorithm.tempered(self.betas[iteration])
+            try:
+                sums = self.task.expectation(self.mixture.kernel_parameters, rule)
+            except Stopped as stop:
+                if self.known is None:
+                    raise
+                self.stop = stop
+                return
+            statistics = finite(sums, iteration)
+            self.known = self.mixture, statistics
+            self.log_likelihood.append(statistics.log_likelihood)
+            self.classification.append(statistics.classification)
+            if callback is not None and iteration and callback(self._state(statistics)):
+                self.stopped = True
+                return
+            self.mixture = _moved(statistics, self.mixture)
+
+    def _state(self, statistics: SufficientStatistics) -> IterationState:
+        before, now = self.log_likelihood[-2:]
+        change = (now - before) / statistics.weight
+        return IterationState(len(self.log_likelihood) - 1, self.mixture, now, change)
+
+    def stage(self, reason: str) -> Stage:
+        """The annealed part of the result."""
+        betas = frozen(self.betas[: self.n_done])
+        return Stage(self.algorithm.name, 0, self.n_done, reason, betas=betas)
+
+    def cut_short(self, reason: str) -> Run:
+        """The run that ends here; `reason` is in ``stopping.REASONS``."""
+        (mixture, statistics), n_iter = self.known, len(self.log_likelihood) - 1
+        betas = frozen(self.betas[:n_iter])
+        return Run(
+            mixture,
+            statistics,
+            self.log_likelihood,
+            self.classification,
+            n_iter,
+            False,
+            reason,
+            {},
+            {},
+            stages=(Stage(self.algorithm.name, 0, n_iter, reason, betas=betas),),
+        )
 
 
 def spread_evenly(start: Mixture, floor: Floor) -> Mixture:

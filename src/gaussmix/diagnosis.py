@@ -15,12 +15,13 @@ from .mixture import Mixture
 from .results import Repair
 from .sources import Rows, extremes, pieces, take
 from .statistics import SufficientStatistics
+from .stopping import Stopped, check
 
 TINY = float(np.finfo(float).tiny)
 HUGE = float(np.finfo(float).max)
 SMALLEST_SQUARE = 1024 * TINY  # 2^-62 of a variance is still a number then
 NAMED = 5  # columns or components that one message names
-DISTINCT_CHUNK = 1 << 16  # rows sorted at once to count distinct ones
+DISTINCT_VALUES = 1 << 18  # numbers sorted at once to count distinct rows
 CHUNK_VALUES = 1 << 18  # responsibilities held at once
 FEW_ROWS = 1.5  # a component of less is one row and its neighbours' tails
 COINCIDING = 0.01  # share of what a row could tell of its component; see `_coinciding`
@@ -127,7 +128,8 @@ def report(
 ) -> list[Repair]:
     """Name what is wrong with a run's result; warn once per cause.
 
-    Empty components, single rows or next to none, floors, and components that coincide.
+    Empty components, single rows or next to none, floors, and components that coincide. Where
+    the fit has to end early, without the reasons that only another pass over the rows tells.
     """
     repairs: list[Repair] = []
     n_components = run.mixture.n_components
@@ -172,7 +174,10 @@ def _few_rows(
     if not few:
         return []
     repairs = []
-    rows, shares, certain = _heaviest_rows(run.mixture, X, sample_weight)
+    try:
+        rows, shares, certain = _heaviest_rows(run.mixture, X, sample_weight)
+    except Stopped:
+        certain = np.zeros(run.mixture.n_components, dtype=bool)
     for k in few:
         if certain[k] and shares[k] * FEW_ROWS > mass[k]:
             kind = "single row"
@@ -220,7 +225,10 @@ def _empty(run: Run, X: Rows, sample_weight: np.ndarray | None) -> list[Repair]:
     if not run.empty:
         return []
     n_components = run.mixture.n_components
-    distinct = distinct_rows(X, sample_weight, n_components)
+    try:
+        distinct = distinct_rows(X, sample_weight, n_components)
+    except Stopped:
+        distinct = n_components
     named = components_named(list(run.empty))
     if distinct < n_components:
         cause = (
@@ -310,9 +318,15 @@ def _collapsed(run: Run, components: list[int], summary: Summary, floor: Floor) 
 
 
 def _rank(X: Rows, sample_weight: np.ndarray | None, summary: Summary) -> int:
-    """Numerical rank of the scaled covariance of the data; O(N D^2)."""
+    """Numerical rank of the scaled covariance of the data; O(N D^2).
+
+    D, where the fit has to end early.
+    """
     expectation = Expectation(X, sample_weight, "full", 1, 1)
-    statistics = _moments(expectation, summary.mean)
+    try:
+        statistics = _moments(expectation, summary.mean)
+    except Stopped:
+        return len(summary.mean)
     scaled = statistics.second[0] / statistics.mass[0] / summary.scale[:, None] / summary.scale
     values = np.linalg.eigvalsh(scaled)
     return int(np.count_nonzero(values > len(values) * 1e-12 * values.max()))
@@ -324,7 +338,8 @@ def distinct_rows(X: Rows, sample_weight: np.ndarray | None, limit: int) -> int:
     O(N D log N), in chunks; where rows differ, as they mostly do, the first one is enough.
     """
     found = np.empty((0, X.shape[1]))
-    for begin, rows in pieces(X, DISTINCT_CHUNK):
+    for begin, rows in pieces(X, max(limit, DISTINCT_VALUES // X.shape[1])):
+        check()
         if sample_weight is not None:
             rows = rows[sample_weight[begin : begin + len(rows)] > 0.0]
         found = np.unique(np.concatenate([found, rows]), axis=0)

@@ -19,6 +19,7 @@ from .mixture import Mixture
 from .results import IterationState, Stage
 from .rules import HARD, SOFT, Rule
 from .statistics import SufficientStatistics
+from .stopping import Stopped
 
 EPS = float(np.finfo(float).eps)
 
@@ -95,6 +96,9 @@ def run_em(
     DegenerateFitError
         If a log-likelihood or a parameter is not finite or a covariance is singular; names
         the iteration and the component.
+
+    Stopped within an iteration, it returns what the one before has reached. Raises `Stopped`
+    if that is nothing, not even the statistics under `start`.
     """
     fit = _Run(expectation, start, maximise, floor, rule, tol, previous_objective)
     stop_reason = None
@@ -102,7 +106,12 @@ def run_em(
         fit.begin()
     while stop_reason is None and fit.n_iter < max_iter:
         before = fit.n_iter
-        stop_reason = fit.advance(max_iter - before if callback is None else 1)
+        try:
+            stop_reason = fit.advance(max_iter - before if callback is None else 1)
+        except Stopped as stop:
+            if fit.statistics is None:
+                raise
+            stop_reason = stop.reason
         if callback is not None and fit.n_iter > before and callback(fit.state()):
             stop_reason = "callback"
     stop_reason = stop_reason or "max_iter"

@@ -34,6 +34,10 @@ class DegenerateFitError(GaussmixError, ValueError):
     """Data or a start from which no valid mixture can be fitted."""
 
 
+class FitStoppedError(GaussmixError, RuntimeError):
+    """A fit that `max_seconds` or `cancel` ended before there was anything to return."""
+
+
 class ModelFileError(GaussmixError, ValueError):
     """A file that is not a model file, or one whose content is not a valid mixture."""
 
@@ -51,7 +55,7 @@ class PrecisionWarning(GaussmixWarning):
 
 
 class ConvergenceWarning(GaussmixWarning):
-    """A fit that stopped at its iteration limit before the tolerance was reached."""
+    """A fit that a limit of iterations or time, or `cancel`, ended before it was done."""
 
 
 class BackendWarning(GaussmixWarning):

@@ -34,6 +34,7 @@ from .mixture import Mixture
 from .online import OnlineMixture
 from .search import FitOptions
 from .start import KINDS
+from .stopping import REASONS, within
 
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
@@ -87,6 +88,8 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         As in `gaussmix.fit`.
     n_threads : int or None, default=None
         None uses what the machine, OMP_NUM_THREADS and container limits allow.
+    max_seconds : float or None, default=None
+        `fit` ends after so many seconds with the best mixture so far and a ConvergenceWarning.
 
     Attributes
     ----------
@@ -150,6 +153,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         verbose_interval=10,
         algorithm="em",
         n_threads=None,
+        max_seconds=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -167,6 +171,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         self.verbose_interval = verbose_interval
         self.algorithm = algorithm
         self.n_threads = n_threads
+        self.max_seconds = max_seconds
 
     # -- fitting
 
@@ -190,17 +195,21 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             If a parameter or the data cannot be used; the estimator is unchanged then.
         DegenerateFitError
             If no start leads to a valid mixture; the estimator is unchanged then.
+        FitStoppedError
+            If `max_seconds` ended the fit before its first iteration; it is unchanged then.
         RuntimeError
             If another thread is fitting this object.
         """
-        with only_fit_of(self):
-            self._adopt(self._fit(X, sample_weight)[0])
+        with only_fit_of(self), within(self.max_seconds):
+            fitted, _ = self._fit(X, sample_weight)
+            self._adopt(fitted)
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
         """Fit the mixture to `X`, then (N,) the most probable component of each row."""
         with only_fit_of(self):
-            fitted, rows = self._fit(X, sample_weight)
+            with within(self.max_seconds):
+                fitted, rows = self._fit(X, sample_weight)
             labels = fitted.mixture.predict(rows, n_threads=self.n_threads)
             self._adopt(fitted)
         return labels
@@ -300,8 +309,9 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             raise DegenerateFitError(f"{ILL_DEFINED} Found: {error}") from error
         if printer is not None:
             printer.finish(result)
-        if result.stop_reason == "max_iter" and self.max_iter > 0:
-            warn(f"{NOT_CONVERGED} {not_converged(result)}", ConvergenceWarning)
+        if message := not_converged(result):
+            limit = "" if result.stop_reason in REASONS else f"{NOT_CONVERGED} "
+            warn(limit + message, ConvergenceWarning)
         return Fitted(result.mixture, names, result), rows
 
     def _check_parameters(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _validate, backends, sources, threads
+from . import _validate, backends, sources, stopping, threads
 from .kernels import contract
 from .kernels.contract import Parameters, StepPlan
 from .rules import SOFT, Rule
@@ -97,6 +97,7 @@ class Expectation:
         layout = contract.LAYOUTS[self.layout]
         backend = backends.active()
         for begin, rows in sources.pieces(self.X, self._unit, self._call_rows):
+            stopping.check()
             weight = self.sample_weight
             if weight is not None:
                 weight = weight[begin : begin + len(rows)]
@@ -135,6 +136,7 @@ class Expectation:
         At most `max_iter` iterations, and about `call_iterations`, which must not be 0: then a
         pass alone takes longer than a kernel call may. See ``kernels.contract``.
         """
+        stopping.check()
         trace = np.empty((min(max_iter + fresh, self.call_iterations), 2))
         with threads.share(self.n_threads) as n_threads:
             done, code = backends.active().iterate(
@@ -177,6 +179,7 @@ def evaluate(
         return out
     step = max(64, n_rows * CALL_FLOPS * count // flops)
     for begin in range(0, n_rows, step):
+        stopping.check()
         rows = slice(begin, begin + step)
         with threads.share(count) as n_threads:
             _evaluate_rows(X, rows, parameters, want, out[rows], n_threads)
@@ -197,6 +200,7 @@ def log_likelihood(
     buffer = np.empty(min(len(X), step))
     total = 0.0
     for begin in range(0, len(X), step):
+        stopping.check()
         rows = slice(begin, begin + step)
         out = buffer[: min(step, len(X) - begin)]
         with threads.share(count) as n_threads:

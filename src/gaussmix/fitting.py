@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _validate, backends, diagnosis, rules, threads
+from . import _validate, backends, diagnosis, rules, stopping, threads
 from .covariance import Floor, family
 from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
@@ -37,6 +37,8 @@ def fit(
     n_threads: int | None = None,
     callback: Callable[[IterationState], object] | None = None,
     progress: bool = False,
+    max_seconds: float | None = None,
+    cancel=None,
 ) -> FitResult:
     """A Gaussian mixture fitted by expectation-maximisation, and how it was found.
 
@@ -105,6 +107,12 @@ def fit(
         Called with an `IterationState` after each iteration; returning True stops the run.
     progress : bool
         Show a bar with iteration and log-likelihood (needs tqdm: the extra `cli`).
+    max_seconds : float > 0, optional
+        The fit ends after so many seconds with the best mixture it has reached, of which
+        ``result.stop_reason`` and a warning tell. It looks at the clock between pieces of work of
+        about 50 ms, within iterations too.
+    cancel : threading.Event or another object with a method ``is_set()``, optional
+        The same, once another thread has set it.
 
     Returns
     -------
@@ -117,11 +125,13 @@ def fit(
         than components. Nothing has been computed then.
     DegenerateFitError
         If every start failed, e.g. with `reg_covar=0` and a collapsing component.
+    FitStoppedError
+        If `max_seconds` or `cancel` ended the fit before its first iteration was complete.
 
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` ended the fit.
+        If `max_iter`, `max_seconds` or `cancel` ended the fit.
     DegenerateComponentWarning, PrecisionWarning
         If something had to be repaired (see ``result.repairs``), a converged fit has left all
         components in one place, or X holds few digits.
@@ -151,28 +161,53 @@ def fit(
 
         observer = Progress(max_iter, callback)
     try:
-        result = run(
-            X, options, start=start, sample_weight=sample_weight, seed=seed, callback=observer
-        )
+        with stopping.within(max_seconds, cancel):
+            result = run(
+                X, options, start=start, sample_weight=sample_weight, seed=seed, callback=observer
+            )
     finally:
         if progress:
             observer.close()
-    if result.stop_reason == "max_iter" and max_iter > 0:
-        warn(not_converged(result), ConvergenceWarning)
+    if message := not_converged(result):
+        warn(message, ConvergenceWarning)
     return result
 
 
 def not_converged(result: FitResult) -> str:
-    """The message that says a fit did not converge: last change, tol, iterations."""
+    """What there is to say of a fit that a limit ended: last change, tol, iterations; or ""."""
+    if result.stop_reason in stopping.REASONS:
+        return _stopped(result)
+    if result.stop_reason != "max_iter" or result.config["max_iter"] == 0:
+        return ""
     if result.stages[-1].algorithm == rules.HARD.name:
         return (
             f"labels still changed after {result.n_iter} iterations of hard EM. Increase max_iter."
         )
+    return (
+        f"EM did not converge in {result.n_iter} iterations: {_last_change(result)}. Increase "
+        "max_iter or tol."
+    )
+
+
+def _last_change(result: FitResult) -> str:
     change = np.diff(result.log_likelihood[-2:]) / result.statistics.weight
     last = f"{change[0]:.3g}" if len(change) else "unknown"
+    return f"the mean log-likelihood last changed by {last}, tol is {result.config['tol']:g}"
+
+
+def _stopped(result: FitResult) -> str:
+    """What there is to say of a fit that `max_seconds` or `cancel` ended."""
+    cause = "cancel"
+    if result.stop_reason == stopping.MAX_SECONDS:
+        cause = f"max_seconds={result.config['max_seconds']:g}"
+    if result.converged:
+        return (
+            f"{cause} ended the search for a better optimum: the best of {len(result.starts)} "
+            f"starts so far has converged in {result.n_iter} iterations, others were not done."
+        )
     return (
-        f"EM did not converge in {result.n_iter} iterations: the mean log-likelihood last changed "
-        f"by {last}, tol is {result.config['tol']:g}. Increase max_iter or tol."
+        f"{cause} ended the fit after {result.n_iter} iterations: {_last_change(result)}. Give it "
+        "more time, or go on from its mixture with start=result.mixture."
     )
 
 
@@ -220,7 +255,7 @@ def run_in_frame(
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
     `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
     runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
-    highest log-likelihood.
+    highest log-likelihood. Raises ``stopping.Stopped`` if it ends before there is a mixture.
     """
     began = time.perf_counter()
     options = checked(options)
@@ -249,6 +284,8 @@ def run_in_frame(
     search = Search(maker, options, callback, previous_log_likelihood, adapt, proposals, rank, race)
     best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
+    early = search.stop_reason in stopping.REASONS
+    stop_reason = search.stop_reason if early else best.stop_reason
     total = time.perf_counter() - began
     result = FitResult(
         mixture=best.mixture,
@@ -256,7 +293,7 @@ def run_in_frame(
         classification=frozen(np.array(best.classification)),
         n_iter=best.n_iter,
         converged=best.converged,
-        stop_reason=best.stop_reason,
+        stop_reason=stop_reason,
         starts=reports,
         repairs=repairs,
         stages=list(best.stages),
@@ -265,6 +302,7 @@ def run_in_frame(
             "algorithm": [repr(algorithm) for algorithm in options.algorithm],
             "start": start if isinstance(start, str) else type(start).__name__,
             "n_threads": expectation.n_threads,
+            "max_seconds": stopping.max_seconds(),
             "backend": backends.active().name,
             "level": backends.active().level,
         },

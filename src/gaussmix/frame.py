@@ -22,6 +22,7 @@ from .results import FitResult, IterationState
 from .rules import HARD, SOFT
 from .sources import Rows, Source, raise_nonfinite
 from .statistics import SufficientStatistics
+from .stopping import Stopped
 
 # Offsets of more standard deviations are taken off. At 2^10 of them EM's rounding of means has been
 # seen to change covariances by 1e-12 of themselves, and at 2^30 by 6e-7.
@@ -91,7 +92,8 @@ class Frame(NamedTuple):
         """A fit to rows of the frame for the user.
 
         One pass over them, if the means have to be rounded: the last log-likelihood is then that
-        of the mixture the user gets.
+        of the mixture the user gets. If the fit has to end early it is that of the mixture before
+        its means were rounded.
         """
         result = self._rounded(result, X, sample_weight)
         stages = [
@@ -117,7 +119,10 @@ class Frame(NamedTuple):
         layout, n_threads = before.family.layout, result.config["n_threads"]
         expectation = Expectation(X, sample_weight, layout, before.n_components, n_threads)
         rule = HARD if result.stages[-1].algorithm == HARD.name else SOFT
-        statistics = expectation(mixture.kernel_parameters, rule)
+        try:
+            statistics = expectation(mixture.kernel_parameters, rule)
+        except Stopped:
+            statistics = result.statistics.recentred(means)
         log_likelihood, classification = result.log_likelihood.copy(), result.classification.copy()
         log_likelihood[-1] = statistics.log_likelihood
         classification[-1] = statistics.classification

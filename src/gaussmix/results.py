@@ -140,7 +140,9 @@ class FitResult:
     stop_reason : str
         "tol", "no change", "same labels" (hard), "chain" (stochastic: all draws were made),
         "closed form", "max_iter", "callback", or "rounding": the objective fell by more than
-        rounding explains, and the better mixture was kept.
+        rounding explains, and the better mixture was kept. "max_seconds" and "cancelled" end
+        a fit before all it would have done: the mixture is the best so far. That of an annealed
+        part that was not complete, or the best of a chain, then has the statistics of that part.
     starts : list of StartReport
     repairs : list of Repair
     stages : list of Stage

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import algorithms
+from . import algorithms, stopping
 from .algorithms import joined
 from .covariance import Floor
 from .diagnosis import components_named, distinct_rows
@@ -22,6 +22,7 @@ from .reseeding import reseeded
 from .results import IterationState, Repair, StartReport
 from .rules import HARD, SOFT, Algorithm
 from .start import KINDS, StartMaker
+from .stopping import Stopped
 from .task import Task
 
 SHORT_ITERATIONS = 5
@@ -87,14 +88,17 @@ class Search:
         self.proposals = proposals  # more short runs
         self.rank = rank or _reached  # the highest is the best
         self.race = race  # iterations after which the best of the starts goes on alone
-        self.stopped = False  # by the callback
+        self.stop_reason: str | None = None  # why no more runs are to be made
         self.repairs: list[Repair] = []  # "re-seeded" ones
         self.start_seconds = self.em_seconds = 0.0
 
     def best_of(
         self, starts: list[Start], rng: np.random.Generator
     ) -> tuple[Run, list[StartReport]]:
-        """The run of highest rank (objective, if none is given), and a report of every start."""
+        """The run of highest rank (objective, if none is given), and a report of every start.
+
+        Raises `Stopped` if there is none when the search has to end.
+        """
         self.rng = rng
         try:
             return self._best_of(starts, rng)
@@ -132,6 +136,8 @@ class Search:
         if shorts and not self.stopped:
             finished += self._portfolio(shorts, max_iter, reports)
         if not finished:
+            if self.stop_reason in stopping.REASONS:
+                raise Stopped(self.stop_reason)
             errors = "; ".join(dict.fromkeys(f"{r.kind}: {r.error}" for r in reports))
             raise DegenerateFitError(
                 str(reports[0].error) if len(reports) == 1 else f"every start failed ({errors})"
@@ -179,7 +185,13 @@ class Search:
         run = best.run
         components = [k for k in run.empty if k not in best.unused]
         n_components = run.mixture.n_components
-        if self.stopped or not components or distinct_rows(X, weight, n_components) < n_components:
+        if self.stopped or not components:
+            return run
+        try:
+            if distinct_rows(X, weight, n_components) < n_components:
+                return run
+        except Stopped as stop:
+            self.stop_reason = stop.reason
             return run
         parents: list[int] = []
 
@@ -282,6 +294,10 @@ class Search:
             result = self._run(initial, max_iter, self.options.tol, number, 0, previous, chain)
         except DegenerateFitError as error:
             return None, StartReport(start.kind, np.nan, 0, False, True, str(error))
+        except Stopped as stop:
+            self.stop_reason = stop.reason
+            error = f"{stopping.told(stop.reason)} ended the fit before its first iteration"
+            return None, StartReport(start.kind, np.nan, 0, False, False, error)
         return _Attempt(number, result, unused), _report(start.kind, result)
 
     def _initial(self, start: Start) -> tuple[Mixture, frozenset[int]]:
@@ -300,15 +316,19 @@ class Search:
         if run.converged or run.n_iter >= max_iter:
             return short
         previous = run.objective[-2] if run.n_iter else None
-        rest = self._run(
-            run.mixture,
-            max_iter - run.n_iter,
-            self.options.tol,
-            short.number,
-            run.n_iter,
-            previous,
-            self.options.algorithm,
-        )
+        try:
+            rest = self._run(
+                run.mixture,
+                max_iter - run.n_iter,
+                self.options.tol,
+                short.number,
+                run.n_iter,
+                previous,
+                self.options.algorithm,
+            )
+        except Stopped as stop:
+            self.stop_reason = stop.reason
+            return short
         return short._replace(run=joined(run, rest))
 
     def _polish(self, best: _Attempt, max_iter: int) -> _Attempt:
@@ -320,8 +340,11 @@ class Search:
             )
         except DegenerateFitError:
             return best  # what has been reached stands
+        except Stopped as stop:
+            self.stop_reason = stop.reason
+            return best
         whole = joined(run, rest)
-        if not self.stopped:
+        if self.stop_reason != "callback":
             whole = whole._replace(stop_reason=run.stop_reason, converged=run.converged)
         return best._replace(run=whole)
 
@@ -340,10 +363,13 @@ class Search:
         def observe(state: IterationState) -> bool:
             told = replace(state, iteration=state.iteration + done, start=number)
             try:
-                self.stopped = bool(self.callback(told))
+                with stopping.within():  # what the callback itself does has no limit
+                    enough = bool(self.callback(told))
             except DegenerateFitError as error:
                 raise _CallbackError from error  # the user's own: no start has failed
-            return self.stopped
+            if enough:
+                self.stop_reason = "callback"
+            return enough
 
         began = time.perf_counter()
         try:
@@ -351,9 +377,17 @@ class Search:
                 self.maker.expectation, self.maximise, self.maker.floor, tol, max_iter, self.rng
             )
             observer = None if self.callback is None else observe
-            return algorithms.run(chain, task, initial, observer, previous)
+            result = algorithms.run(chain, task, initial, observer, previous)
         finally:
             self.em_seconds += time.perf_counter() - began
+        if result.stop_reason in stopping.REASONS:
+            self.stop_reason = result.stop_reason
+        return result
+
+    @property
+    def stopped(self) -> bool:
+        """Whether callback, limit or token have ended the search."""
+        return self.stop_reason is not None
 
 
 def _reseeded_repairs(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from . import _validate, criteria, rules, threads
-from ._sweep import Candidate, Sweep, folds_of, held_out
+from . import _validate, criteria, rules, stopping, threads
+from ._sweep import Candidate, Sweep, folds_of, held_out, raise_unvalidated
 from .covariance import family
 from .criteria import NAMES
 from .errors import (
@@ -25,6 +25,7 @@ from .mixture import Mixture
 from .results import FitResult
 from .search import FitOptions
 
+NOT_REACHED = "not reached"
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 CRITERIA = tuple(NAMES)
 FIELDS = [
@@ -60,6 +61,8 @@ class Selection:
         In the order of the table; None where every start failed.
     notes : list of list of str
         The parts of the table's "warnings".
+    stop_reason : str or None
+        "max_seconds" or "cancelled", if that ended the sweep before all was done.
     """
 
     table: np.ndarray
@@ -67,6 +70,7 @@ class Selection:
     chosen: int
     results: list[FitResult | None] = field(repr=False)
     notes: list[list[str]] = field(repr=False)
+    stop_reason: str | None = None
 
     @property
     def best(self) -> FitResult:
@@ -92,6 +96,7 @@ class Selection:
             f"{chosen['covariance_type']}, K = {chosen['n_components']}",
             "    K" + "".join(f"{name:>13}" for name in types),
         ]
+        degenerate = [bool(d) and not unreached(self, i) for i, d in enumerate(table["degenerate"])]
         for count in sorted(set(table["n_components"].tolist())):
             line = f"{count:5d}"
             for name in types:
@@ -100,11 +105,12 @@ class Selection:
                 )
                 value = table[self.criterion][at]
                 text = f"{value:.2f}" if abs(value) < 1e8 else f"{value:.6g}"
-                text = "failed" if self.results[at] is None else text
-                mark = "*" if at == self.chosen else "!" if table["degenerate"][at] else " "
+                if self.results[at] is None:
+                    text = NOT_REACHED if unreached(self, at) else "failed"
+                mark = "*" if at == self.chosen else "!" if degenerate[at] else " "
                 line += f"{text:>12}{mark}"
             lines.append(line.rstrip())
-        key = "* chosen" + ", ! degenerate: see table['warnings']" * bool(table["degenerate"].any())
+        key = "* chosen" + ", ! degenerate: see table['warnings']" * any(degenerate)
         return "\n".join([*lines, key])
 
 
@@ -124,6 +130,8 @@ def select(
     seed=None,
     n_threads: int | None = None,
     progress: bool = False,
+    max_seconds: float | None = None,
+    cancel=None,
 ) -> Selection:
     """The number of components and the covariance type of lowest `criterion`, and all others.
 
@@ -155,6 +163,10 @@ def select(
         Any number gives the same bits.
     progress : bool
         Show a bar with the steps of the sweep (needs tqdm: the extra `cli`).
+    max_seconds, cancel
+        As in `fit`, for the whole sweep: the choice is then among the candidates fitted so far,
+        the last of which may not have converged. Candidates that were not reached have numbers
+        that are NaN in the table, and say so in its "warnings".
 
     Returns
     -------
@@ -167,6 +179,9 @@ def select(
         (with "cv": fewer outside any fold) than components. Nothing has been computed then.
     DegenerateFitError
         If no candidate could be fitted.
+    FitStoppedError
+        If `max_seconds` or `cancel` ended the sweep before a candidate was fitted, or "cv" before
+        the cross-validation was complete.
 
     Warns
     -----
@@ -176,7 +191,7 @@ def select(
         covariance is held up by `reg_covar` alone: its likelihood then means nothing.
         It is marked in the table, and taken only where there is no other.
     ConvergenceWarning
-        If `max_iter` ended the chosen fit.
+        If `max_iter` ended the chosen fit, or `max_seconds` or `cancel` the sweep.
 
     Notes
     -----
@@ -206,18 +221,19 @@ def select(
     ('tied', 3)
     """
     options = FitOptions(1, "full", n_starts, tol, max_iter, reg_covar, n_threads, algorithm)
-    selection, caught = explore(
-        X,
-        n_components,
-        covariance_types,
-        criterion,
-        options,
-        n_folds=n_folds,
-        sample_weight=sample_weight,
-        seed=seed,
-        progress=progress,
-    )
-    _tell(selection, caught)
+    with stopping.within(max_seconds, cancel):
+        selection, caught = explore(
+            X,
+            n_components,
+            covariance_types,
+            criterion,
+            options,
+            n_folds=n_folds,
+            sample_weight=sample_weight,
+            seed=seed,
+            progress=progress,
+        )
+        _tell(selection, caught)
     return selection
 
 
@@ -233,7 +249,10 @@ def explore(
     seed=None,
     progress: bool = False,
 ) -> tuple[Selection, list[Recorded]]:
-    """`select`, and the warnings of the data, none of which has been issued."""
+    """`select`, and the warnings of the data, none of which has been issued.
+
+    Within the limits of ``stopping.within``.
+    """
     X = _validate.data(X, allow_1d=True)
     weight = _validate.sample_weight(sample_weight, len(X))
     counts = _counts(n_components)
@@ -249,13 +268,27 @@ def explore(
         sweep = Sweep(X, weight, options, entropy, bar.observe if bar else None)
         done = bar.step if bar else lambda: None
         found = [c for name in types for c in sweep.run(counts, name, done)]
+        if folds and sweep.stop_reason is not None:
+            raise_unvalidated(sweep.stop_reason)
         lost = held_out(X, weight, folds, options, entropy, types, counts, done)
+    if sweep.stop_reason is not None:
+        _mark_unreached(found, sweep.stop_reason)
     table = _table(found, lost, X, weight, options.n_threads)
     if all(candidate.failed for candidate in found):
         raise DegenerateFitError(f"no candidate could be fitted: {found[0].notes[0]}")
     results, notes = [c.result for c in found], [c.notes for c in found]
-    selection = Selection(table, criterion, _choice(table, criterion), results, notes)
+    choice = _choice(table, criterion)
+    selection = Selection(table, criterion, choice, results, notes, sweep.stop_reason)
     return selection, sweep.caught
+
+
+def _mark_unreached(found: list[Candidate], reason: str) -> None:
+    """Say of candidates without a fit that the sweep has ended before; `Stopped` if all are."""
+    if all(candidate.failed for candidate in found):
+        raise stopping.Stopped(reason)
+    for candidate in found:
+        if candidate.failed and not candidate.notes:
+            candidate.notes = [f"{NOT_REACHED}: {stopping.told(reason)} ended the sweep"]
 
 
 def _counts(n_components: int | Iterable[int]) -> list[int]:
@@ -332,7 +365,10 @@ def _tell(selection: Selection, caught: list[Recorded]) -> None:
     for message, category in dict.fromkeys(caught):
         warn(message, category)
     table, name = selection.table, NAMES[selection.criterion]
-    failed = [at for at, result in enumerate(selection.results) if result is None]
+    without = [at for at, result in enumerate(selection.results) if result is None]
+    failed = [at for at in without if not unreached(selection, at)]
+    if selection.stop_reason is not None:
+        warn(stopped_sweep(selection), ConvergenceWarning)
     if failed:
         row = table[failed[0]]
         more = f", and {len(failed) - 1} more likewise" if len(failed) > 1 else ""
@@ -352,9 +388,24 @@ def _tell(selection: Selection, caught: list[Recorded]) -> None:
         warn(message, DegenerateComponentWarning)
     elif row["warnings"]:
         warn(f"{what}: {row['warnings']}", DegenerateComponentWarning)
-    best = selection.best
-    if best.stop_reason == "max_iter" and best.config["max_iter"] > 0:
-        warn(not_converged(best), ConvergenceWarning)
+    if selection.stop_reason is None and (message := not_converged(selection.best)):
+        warn(message, ConvergenceWarning)
+
+
+def unreached(selection: Selection, at: int) -> bool:
+    """Whether the sweep has ended before it came to a candidate."""
+    return selection.results[at] is None and selection.notes[at][0].startswith(NOT_REACHED)
+
+
+def stopped_sweep(selection: Selection) -> str:
+    """What there is to say of a sweep that a limit or a token has ended."""
+    count = len(selection.results)
+    missed = sum(unreached(selection, at) for at in range(count))
+    return (
+        f"{stopping.told(selection.stop_reason)} ended the sweep: of {count} candidates {missed} "
+        "were not reached, and not all has been tried for the others. Give it more time or fewer "
+        "candidates."
+    )
 
 
 def passed_over(selection: Selection) -> str:

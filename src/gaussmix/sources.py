@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _validate
+from . import _validate, stopping
 from .errors import InvalidInputError, InvalidTypeError
 
 CONVERTED_VALUES = 1 << 20  # of a memory-mapped file, held as float64 at once
@@ -249,6 +249,7 @@ def extremes(X: Rows, sample_weight: np.ndarray | None) -> tuple[np.ndarray, np.
     """(D,) smallest and largest value of each column over rows of positive weight."""
     low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
     for begin, rows in pieces(X, SCAN_ROWS):
+        stopping.check()
         if sample_weight is not None:
             rows = rows[sample_weight[begin : begin + len(rows)] > 0.0]
         if len(rows):

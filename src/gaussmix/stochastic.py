@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .mixture import Mixture, frozen
 from .results import IterationState, Stage
 from .rules import Stochastic
 from .statistics import SufficientStatistics
+from .stopping import REASONS, Stopped
 from .task import Task
 
 
@@ -26,31 +28,37 @@ def run_stochastic(
     """``task.max_iter`` draws from `start`, then what `algorithm` makes of them.
 
     The trace of the chain is followed by that of the mixture which comes out: the average, or the
-    best iterate and its EM iterations.
+    best iterate and its EM iterations. If the fit has to end early it is the best iterate, with
+    the statistics of its draw. Raises `Stopped` before the first draw.
     """
     chain = _Chain(algorithm, task, start)
     chain.draw(callback)
+    if chain.stop is not None:
+        return chain.cut_short(chain.stop.reason)
     if algorithm.average and chain.average is not None:
         found, polish = chain.average.mixture(), 0
     else:
         found, polish = chain.best, 0 if chain.stopped else algorithm.polish
     done = len(chain.log_likelihood)  # to come back to the best, or to average, counts as one
-    end = run_em(
-        task.expectation,
-        found,
-        task.maximise,
-        task.floor,
-        tol=task.tol,
-        max_iter=polish,
-        callback=task.observer(callback, done),
-    )
+    try:
+        end = run_em(
+            task.expectation,
+            found,
+            task.maximise,
+            task.floor,
+            tol=task.tol,
+            max_iter=polish,
+            callback=task.observer(callback, done),
+        )
+    except Stopped as stop:
+        return chain.cut_short(stop.reason)
     stages = (chain.stage(), Stage("em", done, done + end.n_iter, end.stop_reason))
-    stopped = chain.stopped or end.stop_reason == "callback"
+    early = "callback" if chain.stopped else end.stop_reason
     return end._replace(
         log_likelihood=chain.log_likelihood + end.log_likelihood,
         classification=chain.classification + end.classification,
         n_iter=done + end.n_iter,
-        stop_reason="callback" if stopped else "chain",
+        stop_reason=early if early in ("callback", *REASONS) else "chain",
         floored={k: done + iteration for k, iteration in end.floored.items()},
         empty={k: done + iteration for k, iteration in end.empty.items()},
         stages=stages if polish else stages[:1],
@@ -65,19 +73,31 @@ class _Chain:
         self.seed = int(task.rng.integers(1 << 63))
         self.mixture = self.best = start
         self.best_at = 0
+        self.best_statistics: SufficientStatistics | None = None
         self.average: _Average | None = None
         self.stopped = False  # by the callback
+        self.stop: Stopped | None = None  # by anything else
         self.log_likelihood: list[float] = []
         self.classification: list[float] = []
         self.weights: list[np.ndarray] = []
         self.means: list[np.ndarray] = []
 
     def draw(self, callback: Callable[[IterationState], object] | None) -> None:
-        """The whole chain: a pass over the rows for each mixture, which also draws the next."""
+        """The whole chain: a pass over the rows for each mixture, which also draws the next.
+
+        Raises `Stopped` if not even the first one is complete.
+        """
         task = self.task
         for iteration in range(task.max_iter + 1):
             rule = self.algorithm.drawn(self.seed, iteration)
-            statistics = finite(task.expectation(self.mixture.kernel_parameters, rule), iteration)
+            try:
+                sums = task.expectation(self.mixture.kernel_parameters, rule)
+            except Stopped as stop:
+                if iteration == 0:
+                    raise
+                self.stop = stop
+                return
+            statistics = finite(sums, iteration)
             self._record(statistics)
             if callback is not None and iteration and callback(self._state(statistics)):
                 self.stopped = True
@@ -91,8 +111,8 @@ class _Chain:
         self.classification.append(statistics.classification)
         self.weights.append(self.mixture.weights)
         self.means.append(self.mixture.means)
-        if likelihood > self.log_likelihood[self.best_at]:
-            self.best, self.best_at = self.mixture, iteration
+        if iteration == 0 or likelihood > self.log_likelihood[self.best_at]:
+            self.best, self.best_at, self.best_statistics = self.mixture, iteration, statistics
         if self.algorithm.average and 2 * iteration > self.task.max_iter:
             if self.average is None:
                 self.average = _Average(self.mixture)
@@ -104,6 +124,22 @@ class _Chain:
         before, now = self.log_likelihood[-2:]
         change = (now - before) / statistics.weight
         return IterationState(len(self.log_likelihood) - 1, self.mixture, now, change)
+
+    def cut_short(self, reason: str) -> Run:
+        """The run that ends with the best iterate; `reason` is in ``stopping.REASONS``."""
+        done, best = len(self.log_likelihood), self.best_at
+        return Run(
+            self.best,
+            self.best_statistics,
+            [*self.log_likelihood, self.log_likelihood[best]],
+            [*self.classification, self.classification[best]],
+            done,
+            False,
+            reason,
+            {},
+            {},
+            stages=(replace(self.stage(), stop_reason=reason),),
+        )
 
     def stage(self) -> Stage:
         """The chain's own part of the result."""

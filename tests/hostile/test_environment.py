@@ -46,7 +46,7 @@ def test_l4_importing_adds_only_these_modules_to_those_of_numpy(run_python):
     """
     own = "_build_info _convert _derived _output _parameters _validate backends covariance "
     own += "covariance.base covariance.dense covariance.diagonal criteria errors expectation "
-    own += "kernels kernels.contract mixture rules sources statistics threads"
+    own += "kernels kernels.contract mixture rules sources statistics stopping threads"
     expected = {"gaussmix", "__future__", *(f"gaussmix.{name}" for name in own.split())}
     added = set(run_python(code, GAUSSMIX_BACKEND="reference").split())
     assert added == expected
