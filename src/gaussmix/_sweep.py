@@ -108,8 +108,7 @@ class Sweep:
         summary = diagnosis.summarise(X, sample_weight, options.n_threads)
         self.frame = Frame.around(summary.mean, summary.scale, summary.constant)
         if self.frame is not None:  # in which no fit sees what there is to say of the offset
-            with warnings.catch_warnings(record=True) as self.caught:
-                warnings.simplefilter("always")
+            with recorded() as self.caught:
                 diagnosis.check_digits(summary)
             X = X - self.frame.origin
         floor = Floor(summary.scale, options.reg_covar)

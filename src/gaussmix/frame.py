@@ -164,7 +164,7 @@ class _Moved(Source):
             yield from super().pieces(unit, most)
             return
         step = min(most, max(unit, PIECE_VALUES // self.shape[1] // unit * unit))
-        # Repeated, because NumPy subtracts a row of few columns at a ninth to a quarter of the speed.
+        # Repeated: NumPy subtracts a row of few columns at a ninth to a quarter of the speed.
         origins = np.tile(self._frame.origin, (min(step, len(self)), 1))
         result = np.empty_like(origins)
         for begin in range(0, len(self), step):
