@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,13 @@ from .covariance import Floor
 from .em import EPS, Run
 from .errors import DegenerateComponentWarning, InvalidInputError, PrecisionWarning, warn
 from .expectation import Expectation, evaluate
-from .kernels.contract import FACTOR_DIAG, WANT_RESPONSIBILITIES, Parameters
+from .kernels.contract import (
+    FACTOR_DIAG,
+    LAYOUT_DIAG,
+    WANT_RESPONSIBILITIES,
+    Parameters,
+    offsets,
+)
 from .mixture import Mixture
 from .results import Repair
 from .sources import Rows, extremes, pieces, take
@@ -50,27 +57,24 @@ def summarise(X: Rows, sample_weight: np.ndarray | None, n_threads: int) -> Summ
     expectation = Expectation(X, sample_weight, "diag", 1, n_threads)
     with np.errstate(over="ignore", invalid="ignore"):
         # Around a row first: no sum near the origin, so that an offset costs no digits.
-        around_row = _moments(expectation, take(X, np.array([first_row]))[0].astype(float))
-        mean = around_row.shift[0] + around_row.first[0] / around_row.mass[0]
-        if np.isfinite(mean).all():
-            around_mean = _moments(expectation, mean)
-            gap = around_mean.first[0] / around_mean.mass[0]
-            variance = around_mean.second[0] / around_mean.mass[0] - gap * gap
+        row = take(X, np.array([first_row]))[0].astype(float)
+        weight, gap, _ = _column_moments(expectation, row)
+        mean = row + gap
+        if all(map(isfinite, mean.tolist())):
+            _, gap, variance = _column_moments(expectation, mean)
         else:
             variance = np.full_like(mean, np.inf)
-    _check_range(X, sample_weight, variance, n_rows, around_row.weight)
+    _check_range(X, sample_weight, variance, n_rows, weight)
     constant = variance <= 0.0
+    spread = variance
     if constant.any():
-        low, high = extremes(X, sample_weight)
-        constant &= low == high
-    constant |= variance <= 0.0
-    scale = np.sqrt(np.where(constant, stand_in(variance[~constant], mean), variance))
-    return Summary(n_rows, around_row.weight, mean, variance, scale, constant)
+        spread = np.where(constant, stand_in(variance[~constant], mean), variance)
+    return Summary(n_rows, weight, mean, variance, np.sqrt(spread), constant)
 
 
 def check_columns(summary: Summary, reg_covar: float) -> list[Repair]:
     """Warn of columns that are constant or hold few digits, and of a floor above the data."""
-    constant = np.flatnonzero(summary.constant).tolist()
+    constant = summary.constant.nonzero()[0].tolist()
     repairs = []
     if constant:
         values = [
@@ -98,7 +102,7 @@ def check_columns(summary: Summary, reg_covar: float) -> list[Repair]:
 def check_digits(summary: Summary) -> None:
     """Warn of columns whose offset leaves few digits of the spread."""
     ulp = EPS * np.abs(summary.mean)
-    coarse = np.flatnonzero(~summary.constant & (summary.scale < FEW_DIGITS * ulp)).tolist()
+    coarse = (~summary.constant & (summary.scale < FEW_DIGITS * ulp)).nonzero()[0].tolist()
     if coarse:
         values = ", ".join(
             f"column {feature} of X has mean {summary.mean[feature]:.6g} and standard deviation "
@@ -169,8 +173,8 @@ def _few_rows(
     of mean weight here; where weights differ, the shares of single rows tell one from several.
     """
     mass = run.statistics.mass
-    few = np.flatnonzero(mass * summary.n_rows < FEW_ROWS * run.statistics.weight).tolist()
-    few = [k for k in few if k not in run.empty]
+    least = FEW_ROWS * run.statistics.weight / summary.n_rows
+    few = [k for k, m in enumerate(mass.tolist()) if m < least and k not in run.empty]
     if not few:
         return []
     repairs = []
@@ -350,8 +354,26 @@ def distinct_rows(X: Rows, sample_weight: np.ndarray | None, limit: int) -> int:
 
 def _moments(expectation: Expectation, centre: np.ndarray) -> SufficientStatistics:
     """Sums around `centre`, of all rows as one component."""
-    shape = centre[None]
-    return expectation(Parameters(FACTOR_DIAG, np.zeros(1), shape, np.zeros_like(shape), centre))
+    return expectation(_one_component(centre))
+
+
+def _column_moments(
+    expectation: Expectation, centre: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Weight of the rows, and the means (D,) and variances (D,) of ``x - centre``.
+
+    Of the sums themselves: a small fit is done before many more objects could be made.
+    """
+    sums = expectation.sums(_one_component(centre))
+    part = offsets(1, len(centre), LAYOUT_DIAG)
+    gap = sums[part.first : part.second] / sums[0]
+    variance = sums[part.second : part.pairs] / sums[0] - gap * gap
+    return float(sums[part.scalars + 3]), gap, variance
+
+
+def _one_component(centre: np.ndarray) -> Parameters:
+    means = centre[None]
+    return Parameters(FACTOR_DIAG, np.zeros(1), means, np.zeros_like(means), centre)
 
 
 def stand_in(variances: np.ndarray, mean: np.ndarray) -> float:
@@ -372,7 +394,8 @@ def _check_range(
     # What is summed up: rows, or their weights.
     most, least = max(n_rows, weight), min(1.0, weight)
     small, large = SMALLEST_SQUARE / least, HUGE / 4 / most
-    if (variance > small).all() and np.sum(variance) < large:
+    values = variance.tolist()
+    if all(value > small for value in values) and sum(values) < large:
         return
     low, high = extremes(X, sample_weight)
     with np.errstate(over="ignore"):

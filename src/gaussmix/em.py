@@ -22,6 +22,7 @@ from .statistics import SufficientStatistics
 from .stopping import Stopped
 
 EPS = float(np.finfo(float).eps)
+FEW_NUMBERS = 64  # which Python adds up before NumPy has begun
 
 Maximise = Callable[[SufficientStatistics, Mixture], Step]
 LOOP_REASONS = {
@@ -264,15 +265,19 @@ def _first_seen(seen: dict[int, int], now: np.ndarray, iteration: int) -> dict[i
     return {int(k): seen.get(int(k), iteration) for k in np.flatnonzero(now)}
 
 
+def _sum(array: np.ndarray) -> float:
+    """The sum, without a warning if it is not finite."""
+    if array.size <= FEW_NUMBERS:
+        return sum(array.ravel().tolist())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.add.reduce(array, axis=None))
+
+
 def finite(statistics: SufficientStatistics, iteration: int) -> SufficientStatistics:
     """The statistics, if every sum is finite; a fit must not continue on anything else."""
-    total, arrays = (
-        statistics.log_likelihood,
-        (statistics.mass, statistics.first, statistics.second),
-    )
-    with np.errstate(over="ignore", invalid="ignore"):
-        for array in arrays:
-            total += float(np.add.reduce(array, axis=None))
+    total = statistics.log_likelihood
+    for array in (statistics.mass, statistics.first, statistics.second):
+        total += _sum(array)
     if isfinite(total):
         return statistics
     good = np.isfinite(statistics.mass) & np.isfinite(statistics.first).all(axis=1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import backends
-from .covariance import CovarianceFamily, Floor
+from .covariance import CovarianceFamily, Floor, MStep
 from .kernels import contract
 from .kernels.contract import Parameters, StepPlan
 from .mixture import Mixture
@@ -55,6 +55,29 @@ class Maximiser:
     def code(self, family: CovarianceFamily) -> int | None:
         """The STEP_ code of the compiled step, if there is one."""
         return family.step_code
+
+    def from_sums(self, statistics: SufficientStatistics, family: CovarianceFamily) -> MStep | None:
+        """The compiled step where there is no mixture yet; None where it is not an ordinary one."""
+        backend = backends.active()
+        if family.step_code is None or backend.maximise is None:
+            return None
+        shape = n_components, n_features = statistics.shift.shape
+        plan = StepPlan(family.step_code, *shape, self.floor.scale, self.floor.relative)
+        parts = contract.state_parts(n_components, n_features, plan.code)
+        state, then = np.empty(parts.size), np.empty(parts.size)
+        state[parts.means : parts.covariances] = statistics.shift.ravel()
+        write_sums(statistics, state[parts.sums :], contract.STEP_LAYOUTS[plan.code])
+        if not backend.maximise(state, plan, then):
+            return None
+        none = np.zeros(n_components, dtype=bool)
+        covariances = then[parts.covariances : parts.coefficients]
+        return MStep(
+            then[: parts.means],
+            then[parts.means : parts.covariances].reshape(shape),
+            covariances.reshape(family.shape(*shape)),
+            none,
+            none,
+        )
 
     def by_formula(self, statistics: SufficientStatistics, mixture: Mixture) -> Step:
         """The step in NumPy, with all repairs."""

@@ -308,7 +308,9 @@ class Search:
         unused = initial.weights == 0.0
         if start.kind != "mixture":  # made here, of rows: 0 only means that no row was near
             unused &= made.weights > 0.0
-        return _feasible(initial, self.maker.floor), frozenset(np.flatnonzero(unused).tolist())
+        if self.adapt is not None or start.kind == "mixture":  # else an M-step under the floor
+            initial = _feasible(initial, self.maker.floor)
+        return initial, frozenset(unused.nonzero()[0].tolist())
 
     def _continue(self, short: _Attempt, max_iter: int) -> _Attempt:
         """A short run taken on to the end, as if it had never stopped."""

@@ -286,12 +286,13 @@ def unchecked(
     that overflowed are the M-step's to report.
     """
     statistics = object.__new__(SufficientStatistics)
-    put = object.__setattr__
-    for name, array in zip(_ARRAYS, (shift, mass, first, second), strict=True):
+    for array in (shift, mass, first, second):
         array.setflags(write=False)
-        put(statistics, name, array)
-    put(statistics, "layout", layout)
     scalars = (log_likelihood, classification, entropy, weight, n_rows, label_sum)
-    for name, value in zip(_SCALARS, scalars, strict=True):
-        put(statistics, name, value)
+    for put, value in zip(_PUT, (shift, mass, first, second, layout, *scalars), strict=True):
+        put(statistics, value)
     return statistics
+
+
+# The slots' own setters, past the class's __setattr__.
+_PUT = tuple(getattr(SufficientStatistics, name).__set__ for name in SufficientStatistics.__slots__)
