@@ -1,9 +1,29 @@
-"""How starts choose rows: samples of large data, draws in proportion to weights."""
+"""How starts choose rows, and what k-means makes of many: samples, draws, trials."""
 
 import numpy as np
 import pytest
 
-from gaussmix.start import _pick, _spread
+import gaussmix as gm
+from gaussmix import diagnosis, start
+from gaussmix.covariance import Floor, family
+from gaussmix.expectation import Expectation
+from gaussmix.start import StartMaker, _pick, _spread
+
+MANY = 25_000  # rows, of which trials see a sample
+
+
+def clouds(n_rows):
+    """Nine clouds on a grid, of different widths."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(9, size=n_rows)
+    centres = np.stack([labels % 3, labels // 3], axis=1) * 6.0
+    return centres + (0.3 + 0.2 * labels[:, None]) * rng.standard_normal((n_rows, 2))
+
+
+def maker(X, n_components, n_threads=1):
+    summary = diagnosis.summarise(X, None, n_threads)
+    expectation = Expectation(X, None, "full", n_components, n_threads)
+    return StartMaker(X, None, summary, expectation, family("full"), Floor(summary.scale, 1e-6))
 
 
 @pytest.mark.parametrize(("n_rows", "count"), [(7, 7), (7, 3), (30_001, 20_000), (400_000, 20_000)])
@@ -33,3 +53,30 @@ def test_a_row_without_weight_is_never_picked():
 
 def test_an_end_that_rounds_to_the_sum_picks_the_last_row_with_weight():
     assert _pick(np.array([5e-324, 0.0]), np.array([np.nextafter(1.0, 0.0)])) == 0
+
+
+def test_many_rows_begin_at_the_best_of_several_kmeans(monkeypatch):
+    X = clouds(MANY)
+
+    def heights():
+        return np.array([gm.fit(X, 9, seed=s, max_iter=0).log_likelihood[0] for s in range(4)])
+
+    tried = heights()
+    monkeypatch.setattr(start, "TRIAL_SHARE", MANY)
+    assert (tried >= heights()).all()
+
+
+def test_trials_give_the_same_bits_for_any_number_of_threads():
+    X = clouds(MANY)
+    one, two = (maker(X, 9, n)._tried(np.random.default_rng(0)) for n in (1, 2))
+    assert one == two
+
+
+def test_trials_in_which_a_component_collapses_make_no_start():
+    X = clouds(MANY)
+    X[::2] = 50.0  # one point
+    assert maker(X, 3)._tried(np.random.default_rng(0)) is None
+
+
+def test_trials_are_for_many_rows():
+    assert maker(clouds(6_000), 3)._tried(np.random.default_rng(0)) is None

@@ -69,7 +69,8 @@ def fit(
         Those of a list are run one after the other, each for at most `max_iter` iterations. With
         several starts, what is continued after a short run by EM (or hard EM) is run by them.
     start : str, Mixture, list of Mixture or array_like
-        "kmeans" (k-means on scaled features; on a random sample where N is large),
+        "kmeans" (k-means on scaled features; where N is large, three times on a random sample,
+        where EM then tells the best of them and takes it on, which `n_iter` does not count),
         "k-means++" (its seeds alone), "random" (random responsibilities: components that start
         all in one place, where EM often rests), "random_from_data"
         (random rows as centres); or initial means (K, D), labels (N,) of integers,
