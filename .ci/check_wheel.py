@@ -12,7 +12,8 @@ from gaussmix import backends
 names = zipfile.ZipFile(sys.argv[1]).namelist()
 sources = [name for name in names if name.endswith((".c", ".pyx", ".pxi"))]
 assert not sources, f"the wheel holds build files: {sources}"
-assert "gaussmix/data/faithful.csv" in names
+for name in ("data/faithful.csv", "include/gaussmix.h", "__init__.pxd"):
+    assert f"gaussmix/{name}" in names, name
 assert "site-packages" in gm.__file__, gm.__file__
 assert backends.active().name == "cython", backends.config()
 

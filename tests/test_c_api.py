@@ -58,8 +58,8 @@ def _of_pxd() -> dict[str, list[str]]:
     for name, body in pairwise(blocks):
         if name and name.startswith("gaussmix_"):
             # A declaration goes on while a parenthesis is open.
-            flat = re.sub(r",\s*\n\s*", ", ", body).replace("() noexcept", "(void)")
-            flat = re.sub(r"\)\s*noexcept", ")", flat)
+            flat = re.sub(r",\s*\n\s*", ", ", body).replace("() noexcept nogil", "(void)")
+            flat = re.sub(r"\)\s*noexcept nogil", ")", flat)
             found[name] = [line.strip() for line in flat.splitlines() if line.strip()]
     return found
 

@@ -29,19 +29,20 @@ cdef extern from "gaussmix.h" nogil:
 
     ctypedef struct gaussmix_api:
         size_t size
-        int32_t (*version)() noexcept
+        int32_t (*version)() noexcept nogil
         int (*logpdf)(const gaussmix_model *model, const double *row,
-                      double *log_density) noexcept
+                      double *log_density) noexcept nogil
         int (*logpdf_many)(const gaussmix_model *model, const double *rows, int64_t n_rows,
                            int64_t row_stride, double *log_densities,
-                           int64_t *bad_row) noexcept
+                           int64_t *bad_row) noexcept nogil
         int (*responsibilities)(const gaussmix_model *model, const double *row,
-                                double *responsibilities) noexcept
-        int (*predict)(const gaussmix_model *model, const double *row, int64_t *label) noexcept
+                                double *responsibilities) noexcept nogil
+        int (*predict)(const gaussmix_model *model, const double *row,
+                       int64_t *label) noexcept nogil
         int (*nearest)(const gaussmix_model *model, const double *row, double gate,
-                       int64_t *label) noexcept
+                       int64_t *label) noexcept nogil
         int (*sample_one)(const gaussmix_model *model, uint64_t *state, double *row,
-                          int64_t *label) noexcept
+                          int64_t *label) noexcept nogil
 
 
 cdef extern from "gaussmix.h":
