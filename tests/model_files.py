@@ -79,12 +79,13 @@ def parts(content):
 
 def changed(content, **arrays):
     """The file with other arrays in place of its own (None: without), framed anew."""
-    kind, fields, found = *(parts(content)[0][key] for key in ("kind", "fields")), {}
     header, payload = parts(content)
+    found = {}
     for entry in header["arrays"]:
         dtype = np.dtype(entry["dtype"])
         count = int(np.prod(entry["shape"], dtype=int))
         array = np.frombuffer(payload, dtype, count, entry["offset"])
         found[entry["name"]] = array.reshape(entry["shape"])
-    found |= arrays
-    return frame(*tiled(kind, fields, {n: a for n, a in found.items() if a is not None}))
+    kept = [(name, array) for name, array in (found | arrays).items() if array is not None]
+    kept.sort(key=lambda item: -item[1].itemsize)
+    return frame(*tiled(header["kind"], header["fields"], dict(kept)))

@@ -353,7 +353,7 @@ def test_a_wrong_mixture_is_named(saved, arrays, match):
     [
         ({"fields": {"covariance_type": "round"}}, "covariance_type"),
         ({"fields": {"covariance_type": ["full"]}}, r"covariance_type is \['full'\], not str"),
-        ({"fields": {}}, "the field 'covariance_type' is missing"),
+        ({"fields": {}}, "the field covariance_type is missing"),
         ({"fields": {"covariance_type": "full", "x": 1}}, "the field 'x' is unknown"),
         ({"kind": "forest"}, "holds a 'forest', which this gaussmix does not know"),
         ({"kind": "statistics"}, "does not hold valid statistics"),

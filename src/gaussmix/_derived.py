@@ -359,9 +359,13 @@ class Derived:
             If the directory is absent, full or not writable.
         """
         from .container import write
+
+        write(path, self._record(feature_names))
+
+    def _record(self, feature_names=None):
         from .records import mixture_record
 
-        write(path, mixture_record(self, feature_names))
+        return mixture_record(self, feature_names)
 
     @classmethod
     def _of_record(cls, record):

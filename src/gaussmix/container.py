@@ -47,18 +47,28 @@ class Record(NamedTuple):
         self.fields[name] = part.fields
         self.arrays.update({f"{name}.{key}": array for key, array in part.arrays.items()})
 
-    def part(self, name: str) -> Record:
-        """The part that `nest` put in; raises InvalidInputError if there is none."""
-        fields = self.fields.get(name)
-        if not isinstance(fields, dict):
-            raise InvalidInputError(f"its part {name!r} is missing.")
-        prefix = f"{name}."
-        arrays = {
-            key[len(prefix) :]: array
-            for key, array in self.arrays.items()
-            if key.startswith(prefix)
-        }
-        return Record(name, fields, arrays)
+    def split(self, *names: str) -> list[Record]:
+        """The record without the parts of these names, then each of them, as `nest` put them in.
+
+        Raises InvalidInputError if one is missing.
+        """
+        own, *parts = Record(self.kind, {}, {}), *(Record(name, {}, {}) for name in names)
+        by_name = dict(zip(names, parts, strict=True))
+        for name, value in self.fields.items():
+            if name in by_name and type(value) is dict:
+                by_name[name].fields.update(value)
+            else:
+                own.fields[name] = value
+        for name, array in self.arrays.items():
+            part, _, rest = name.partition(".")
+            if part in by_name:
+                by_name[part].arrays[rest] = array
+            else:
+                own.arrays[name] = array
+        for name in names:
+            if name not in self.fields:
+                raise InvalidInputError(f"its part {name!r} is missing.")
+        return [own, *parts]
 
 
 def buffers(record: Record) -> list[bytes | memoryview]:

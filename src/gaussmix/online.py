@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _validate, sources, threads
+from . import _validate, container, sources, threads
+from ._online_record import online_of, record_of
 from .covariance import family
 from .errors import DegenerateFitError, InvalidInputError
 from .first_rows import FirstRows, default_rows
@@ -326,6 +327,21 @@ class OnlineMixture:
         if recursion is None:
             return 0.0
         return self._schedule.step(recursion.weight, rows, self.start_rows)
+
+    def save(self, path) -> None:
+        """Write the whole state to a model file, which `gaussmix.load` reads.
+
+        The stream goes on from the file as it would have gone on here, to the bit. Errors as
+        `Mixture.save`.
+        """
+        container.write(path, self._record())
+
+    def _record(self) -> container.Record:
+        return record_of(self)
+
+    @classmethod
+    def _of_record(cls, record: container.Record) -> OnlineMixture:
+        return online_of(record, cls)
 
     def __repr__(self) -> str:
         moment, options = self._moment, self._options

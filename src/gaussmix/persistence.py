@@ -15,6 +15,9 @@ from .mixture import Mixture
 KINDS = {
     "mixture": ("mixture", "Mixture"),
     "statistics": ("statistics", "SufficientStatistics"),
+    "fit": ("results", "FitResult"),
+    "selection": ("selection", "Selection"),
+    "online": ("online", "OnlineMixture"),
 }
 
 
@@ -30,7 +33,7 @@ def save(model, path: str | os.PathLike, *, feature_names: Sequence[str] | None 
 
     Parameters
     ----------
-    model : Mixture or SufficientStatistics
+    model : Mixture, FitResult, Selection, OnlineMixture or SufficientStatistics
     path : str or path-like
         By custom it ends in ``.gmix``. A symbolic link is followed; an older file is replaced.
     feature_names : sequence of D str, optional
@@ -66,7 +69,7 @@ def load(path: str | os.PathLike, max_bytes: int = container.SIZE_CAP):
 
     Returns
     -------
-    Mixture or SufficientStatistics
+    Mixture, FitResult, Selection, OnlineMixture or SufficientStatistics
         With the same bits in its numbers as what was saved.
 
     Raises

@@ -15,7 +15,10 @@ from .container import Record, strict_json
 from .errors import InvalidInputError
 
 _NAME_CAP = 1000  # characters of a feature's name
+_TEXTS = ("feature_names", "report")  # arrays of bytes that are JSON
+_TEXT_CAP = 4096  # characters of a message
 _TEXT_DEPTH = 8
+NONE = type(None)
 _SUMS = ("log_likelihood", "classification", "entropy", "weight")
 _COUNTS = ("n_rows", "label_sum")
 
@@ -119,20 +122,48 @@ def statistics_of(record: Record, make):
 # -- what kinds are put together from and checked with
 
 
-def fields(record: Record, **wanted: type) -> list:
-    """The values of the record's fields, which must be these, each of exactly its type."""
-    for name in record.fields:
+def values(mapping: dict, where: str = "", **wanted: type | tuple[type, ...]) -> list:
+    """The values of a JSON object, which must have these keys alone and exactly these types."""
+    for name in mapping:
         if name not in wanted:
-            raise InvalidInputError(f"the field {_validate.shown(name)} is unknown.")
-    values = []
-    for name, kind in wanted.items():
-        if name not in record.fields:
-            raise InvalidInputError(f"the field {name!r} is missing.")
-        value = record.fields[name]
-        if type(value) is not kind:
-            raise InvalidInputError(f"{name} is {_validate.shown(value)}, not {kind.__name__}.")
-        values.append(value)
-    return values
+            raise InvalidInputError(f"{where}{_validate.shown(name)} is unknown.")
+    found = []
+    for name, kinds in wanted.items():
+        if name not in mapping:
+            raise InvalidInputError(f"{where}{name} is missing.")
+        value = mapping[name]
+        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+        if type(value) not in kinds:
+            allowed = " or ".join("null" if kind is NONE else kind.__name__ for kind in kinds)
+            raise InvalidInputError(f"{where}{name} is {_validate.shown(value)}, not {allowed}.")
+        if type(value) is str:
+            require_text(f"{where}{name}", value)
+        found.append(value)
+    return found
+
+
+def require_text(name: str, value: object) -> None:
+    """Nothing, if it is a text that a terminal may be shown as it is, of no endless length."""
+    if type(value) is not str or not value.isprintable() or len(value) > _TEXT_CAP:
+        raise InvalidInputError(
+            f"{name} is {_validate.shown(value)}, not a text of up to {_TEXT_CAP} printable "
+            "characters."
+        )
+
+
+def fields(record: Record, **wanted: type | tuple[type, ...]) -> list:
+    """The values of the record's fields, which must be these; see `values`."""
+    return values(record.fields, "the field ", **wanted)
+
+
+def rows(mapping: dict, name: str, **wanted: type | tuple[type, ...]) -> list[list]:
+    """The `values` of each object in the list of that name."""
+    found = []
+    for position, row in enumerate(mapping[name]):
+        if type(row) is not dict:
+            raise InvalidInputError(f"{name}[{position}] is {_validate.shown(row)}, no object.")
+        found.append(values(row, f"{name}[{position}]: ", **wanted))
+    return found
 
 
 def numbers(record: Record, *names: str, **typed: str) -> None:
@@ -148,12 +179,15 @@ def numbers(record: Record, *names: str, **typed: str) -> None:
             raise InvalidInputError(f"{name} is {record.arrays[name].dtype}, not {np.dtype(code)}.")
 
 
-_TEXTS = ("feature_names", "report")
-
-
 def text(value: dict) -> np.ndarray:
     """A JSON object as an array of bytes; what is too long for a header is kept like this."""
-    data = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    data = json.dumps(
+        value,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+        default=lambda scalar: scalar.item(),  # NumPy's
+    )
     try:
         return np.frombuffer(data.encode("utf-8"), dtype=np.uint8)
     except UnicodeEncodeError:

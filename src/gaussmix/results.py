@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .mixture import Mixture
+from . import container, records
+from .errors import InvalidInputError
+from .mixture import Mixture, frozen
+from .records import NONE
 from .statistics import SufficientStatistics
 
 
@@ -178,3 +181,142 @@ class FitResult:
         ]
         lines += [f"  repaired: {repair.message}" for repair in self.repairs]
         return "\n".join(lines)
+
+    def save(self, path) -> None:
+        """Write all of it to a model file, completely or not at all; `gaussmix.load` reads it.
+
+        Errors as `Mixture.save`.
+        """
+        container.write(path, self._record())
+
+    def _record(self) -> container.Record:
+        arrays = {"log_likelihood": self.log_likelihood, "classification": self.classification}
+        # Of starts that failed it is NaN, which no JSON is.
+        arrays["start_log_likelihoods"] = np.array(
+            [start.log_likelihood for start in self.starts], dtype=np.float64
+        )
+        for number, stage in enumerate(self.stages):
+            arrays |= {
+                f"stages.{number}.{name}": getattr(stage, name)
+                for name in _STAGE_ARRAYS
+                if getattr(stage, name) is not None
+            }
+        report = {
+            "n_iter": self.n_iter,
+            "converged": self.converged,
+            "stop_reason": self.stop_reason,
+            "starts": [{name: getattr(start, name) for name in _START} for start in self.starts],
+            "repairs": [
+                {name: getattr(mended, name) for name in REPAIR} for mended in self.repairs
+            ],
+            "stages": [{name: getattr(stage, name) for name in _STAGE} for stage in self.stages],
+            "config": self.config,
+            "timings": self.timings,
+        }
+        record = container.Record("fit", {}, arrays | {"report": records.text(report)})
+        record.nest("mixture", self.mixture._record())
+        record.nest("statistics", self.statistics._record())
+        return record
+
+    @classmethod
+    def _of_record(cls, record: container.Record) -> FitResult:
+        own, mixture, statistics = record.split("mixture", "statistics")
+        records.fields(own)
+        staged = {name: own.arrays.pop(name) for name in [*own.arrays] if "stages." in name}
+        traces = ("log_likelihood", "classification")
+        records.numbers(own, *traces, "start_log_likelihoods", "report")
+        report = records.document_of(own, "report")
+        n_iter, converged, stop_reason, _, _, _, config, timings = records.values(
+            report, "report: ", **_REPORT
+        )
+        starts, stages = records.rows(report, "starts", **_START), []
+        for number, (algorithm, begin, end, stop, best) in enumerate(
+            records.rows(report, "stages", **_STAGE)
+        ):
+            arrays = [staged.pop(f"stages.{number}.{name}", None) for name in _STAGE_ARRAYS]
+            arrays = [None if array is None else array.copy() for array in arrays]
+            stages.append(Stage(algorithm, begin, end, stop, *arrays[:2], best, arrays[2]))
+        result = cls(
+            mixture=records.mixture_of(mixture, Mixture),
+            **{name: frozen(own.arrays[name].copy()) for name in traces},
+            n_iter=n_iter,
+            converged=converged,
+            stop_reason=stop_reason,
+            starts=_start_reports(starts, own.arrays["start_log_likelihoods"]),
+            repairs=repairs_of(report),
+            stages=stages,
+            config=config,
+            timings=timings,
+            statistics=records.statistics_of(statistics, SufficientStatistics),
+        )
+        if staged:
+            raise InvalidInputError(f"the array {next(iter(staged))!r} is unknown.")
+        result._check()
+        return result
+
+    def _check(self) -> None:
+        """Raise InvalidInputError if parts that were read from a file do not fit together."""
+        n_components, n_features = self.mixture.means.shape
+        for name in ("log_likelihood", "classification"):
+            trace = getattr(self, name)
+            if trace.shape != (self.n_iter + 1,) or np.isnan(trace).any():
+                raise InvalidInputError(
+                    f"{name} has shape {trace.shape} or holds NaN; n_iter is {self.n_iter}."
+                )
+        found = (*self.statistics.shift.shape, self.statistics.layout)
+        if found != (n_components, n_features, self.mixture.family.layout):
+            raise InvalidInputError(f"statistics of {found} do not fit the mixture.")
+        for name, value in [*self.config.items(), *self.timings.items()]:
+            for item in value if type(value) is list else [value]:
+                if type(item) not in (str, int, float, bool, NONE):
+                    raise InvalidInputError(f"config or timings: {name} is {type(item).__name__}.")
+                if type(item) is str:
+                    records.require_text(name, item)
+        for number, stage in enumerate(self.stages):
+            steps = stage.end - stage.begin
+            shapes = ((steps + 1, n_components), (steps + 1, n_components, n_features), (steps,))
+            for name, shape in zip(_STAGE_ARRAYS, shapes, strict=True):
+                array = getattr(stage, name)
+                if array is not None and (array.dtype != np.float64 or array.shape != shape):
+                    raise InvalidInputError(
+                        f"stages.{number}.{name} is {array.dtype} {array.shape}, not float64 "
+                        f"{shape}."
+                    )
+
+
+def repairs_of(report: dict) -> list[Repair]:
+    """The repairs in the report of a file."""
+    return [Repair(*row) for row in records.rows(report, "repairs", **REPAIR)]
+
+
+def _start_reports(rows: list[list], log_likelihoods: np.ndarray) -> list[StartReport]:
+    if log_likelihoods.shape != (len(rows),):
+        raise InvalidInputError(
+            f"start_log_likelihoods is {log_likelihoods.shape} for {len(rows)} starts."
+        )
+    return [
+        StartReport(kind, log_likelihood, *rest)
+        for (kind, *rest), log_likelihood in zip(rows, log_likelihoods.tolist(), strict=True)
+    ]
+
+
+_REPORT = {
+    "n_iter": int,
+    "converged": bool,
+    "stop_reason": str,
+    "starts": list,
+    "repairs": list,
+    "stages": list,
+    "config": dict,
+    "timings": dict,
+}
+_START = {"kind": str, "n_iter": int, "converged": bool, "continued": bool, "error": (str, NONE)}
+REPAIR = {
+    "kind": str,
+    "component": (int, NONE),
+    "feature": (int, NONE),
+    "iteration": int,
+    "message": str,
+}
+_STAGE = {"algorithm": str, "begin": int, "end": int, "stop_reason": str, "best": (int, NONE)}
+_STAGE_ARRAYS = ("weights", "means", "betas")

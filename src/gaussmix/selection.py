@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from . import _validate, criteria, rules, stopping, threads
+from . import _validate, container, criteria, rules, stopping, threads
+from ._selection_record import CRITERIA, blank_table, record_of, selection_of
 from ._sweep import Candidate, Sweep, folds_of, held_out, raise_unvalidated
 from .covariance import family
 from .criteria import NAMES
@@ -27,17 +28,6 @@ from .search import FitOptions
 
 NOT_REACHED = "not reached"
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
-CRITERIA = tuple(NAMES)
-FIELDS = [
-    ("n_components", np.int64),
-    *((name, np.float64) for name in CRITERIA),
-    ("log_likelihood", np.float64),
-    ("n_parameters", np.int64),
-    ("n_iter", np.int64),
-    ("converged", np.bool_),
-    ("seconds", np.float64),
-    ("degenerate", np.bool_),
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +77,20 @@ class Selection:
         from .plotting import plot_selection
 
         return plot_selection(self, ax=ax, **options)
+
+    def save(self, path) -> None:
+        """Write all of it to a model file, completely or not at all; `gaussmix.load` reads it.
+
+        Errors as `Mixture.save`.
+        """
+        container.write(path, self._record())
+
+    def _record(self) -> container.Record:
+        return record_of(self)
+
+    @classmethod
+    def _of_record(cls, record: container.Record) -> Selection:
+        return selection_of(record, cls)
 
     def __repr__(self) -> str:
         table, chosen = self.table, self.table[self.chosen]
@@ -322,14 +326,10 @@ def _table(
     weight: np.ndarray | None,
     n_threads: int,
 ) -> np.ndarray:
-    warnings_, types = ["; ".join(c.notes) for c in found], [c.covariance_type for c in found]
-    text = f"U{max(1, *map(len, warnings_))}"
-    fields = [("covariance_type", f"U{max(map(len, types))}"), *FIELDS, ("warnings", text)]
-    table = np.zeros(len(found), dtype=fields)
-    for row, candidate, note, cv in zip(table, found, warnings_, lost, strict=True):
-        row["covariance_type"] = candidate.covariance_type
+    table = blank_table([c.covariance_type for c in found], [c.notes for c in found])
+    for row, candidate, cv in zip(table, found, lost, strict=True):
         row["n_components"] = candidate.n_components
-        row["seconds"], row["warnings"] = candidate.seconds, note
+        row["seconds"] = candidate.seconds
         row["degenerate"] = candidate.degenerate or candidate.failed
         row["cv"] = cv
         if candidate.failed:

@@ -198,9 +198,13 @@ class SufficientStatistics:
         Errors as `Mixture.save`.
         """
         from .container import write
+
+        write(path, self._record())
+
+    def _record(self):
         from .records import statistics_record
 
-        write(path, statistics_record(self))
+        return statistics_record(self)
 
     @classmethod
     def _of_record(cls, record) -> SufficientStatistics:
