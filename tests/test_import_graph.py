@@ -21,7 +21,7 @@ TIERS = [
     ["covariance"],
     ["expectation", "chi_square"],
     ["_line", "_landscape", "_basins", "_peaks", "modes", "hills"],
-    ["gate", "conditional", "information", "univariate", "scorer", "c_api"],
+    ["gate", "conditional", "information", "univariate", "scorer", "c_api", "numba_api"],
     ["_derived", "mixture"],
     ["maximisation", "merging", "schedule", "first_rows"],
     ["results"],
@@ -45,7 +45,7 @@ RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 # What may be imported beside NumPy and the standard library, and where.
 OTHERS = {
     "sklearn": {"estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"},
-    "numba": {"kernels"},
+    "numba": {"kernels", "numba_api"},
     "matplotlib": {"_drawing", "_panels", "_hill_plot"},
     "tqdm": {"progress", "_fit_command"},
     "pyarrow": {"tables"},

@@ -75,6 +75,7 @@ _LAZY = {
     "get_include": ("c_api", "get_include"),
     "load": ("persistence", "load"),
     "merge": ("merging", "merge"),
+    "numba_api": ("numba_api", None),
     "plotting": ("plotting", None),
     "rules": ("rules", None),
     "Selection": ("selection", "Selection"),

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+from .kernels import contract
+
+
+class MixtureArrays(NamedTuple):
+    """A mixture as `gaussmix.numba_api` reads it: float64, C-contiguous, read-only."""
+
+    weights: np.ndarray  # (K,)
+    log_coefficients: np.ndarray  # (K,): log w_k + log det P_k - D/2 log 2 pi; -inf if w_k = 0
+    means: np.ndarray  # (K, D)
+    # Precision factors: (K, D, D), (1, D, D) where all components share one, or diagonals
+    # (K, 1, D). |P_k (x - mu_k)|^2 is the squared Mahalanobis distance.
+    factors: np.ndarray
 
 
 class Derived:
@@ -30,6 +45,24 @@ class Derived:
         from .scorer import make
 
         return make(self)
+
+    def as_arrays(self) -> MixtureArrays:
+        """What the functions of `gaussmix.numba_api` read: a named tuple of read-only arrays.
+
+        Returns
+        -------
+        MixtureArrays
+            The same types for every covariance type, so that Numba compiles once.
+        """
+        kind, coefficients, means, factors, _ = self.kernel_parameters
+        if kind == contract.FACTOR_DIAG:
+            factors = factors[:, None, :]
+        elif kind == contract.FACTOR_SHARED:
+            factors = factors[None]
+        arrays = (self.weights, coefficients.view(), means.view(), factors.view())
+        for array in arrays[1:]:
+            array.setflags(write=False)
+        return MixtureArrays(*arrays)
 
     def nearest(
         self,
