@@ -12,7 +12,7 @@ pytest.importorskip("numba")
 
 from numba import njit
 
-from gaussmix.kernels import numba_kernels, numba_moments, numba_tiles
+from gaussmix.kernels import numba_compile, numba_kernels, numba_moments, numba_tiles
 
 LONG = np.longdouble
 EPS = np.finfo(np.float64).eps
@@ -122,8 +122,8 @@ def test_an_unusable_cache_only_costs_a_compilation(monkeypatch):
             raise OSError(30, "Read-only file system")
         return njit(*args, **options)
 
-    monkeypatch.setattr(numba_kernels, "njit", without_cache)
-    compiled = numba_kernels._compile(lambda x: 2.0 * x, "float64(float64)")
+    monkeypatch.setattr(numba_compile, "njit", without_cache)
+    compiled = numba_compile._compile(lambda x: 2.0 * x, "float64(float64)")
     assert compiled(21.0) == 42.0
 
 
@@ -132,13 +132,13 @@ def test_a_deleted_current_directory_does_not_stop_compilation(monkeypatch, tmp_
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    compiled = numba_kernels._compile(lambda x, i: (x, 2 * x)[i], "float64(float64, int64)")
+    compiled = numba_compile._compile(lambda x, i: (x, 2 * x)[i], "float64(float64, int64)")
     assert compiled(21.0, 1) == 42.0
 
 
 def test_the_cache_notices_changes_of_the_stages(monkeypatch, tmp_path):
-    before = numba_kernels._source_stamp()
+    before = numba_compile._source_stamp()
     changed = tmp_path / "numba_tiles.py"
     changed.write_text("# other source\n")
-    monkeypatch.setattr(numba_kernels.numba_tiles, "__file__", str(changed))
-    assert numba_kernels._source_stamp() != before
+    monkeypatch.setattr(numba_compile.numba_tiles, "__file__", str(changed))
+    assert numba_compile._source_stamp() != before

@@ -94,6 +94,36 @@ def test_the_loop_agrees_with_the_steps_in_numpy(monkeypatch, X, looped, covaria
     np.testing.assert_allclose(at_once.mixture.means, numpy.mixture.means, rtol=0, atol=1e3 * rtol)
 
 
+@pytest.fixture(scope="module")
+def by_reference(X):
+    """Runs in plain NumPy: neither a compiled pass, nor a compiled step, nor the loop."""
+    with backends.use("reference"):
+        soft = {covariance_type: run(X, covariance_type) for covariance_type in FAMILIES}
+        return {**soft, "k-means": run(X, "diag", rule=HARD)}
+
+
+@pytest.mark.parametrize("kind", [*FAMILIES, "k-means"])
+def test_the_loop_of_every_backend_does_what_plain_numpy_does(X, by_reference, looped, kind):
+    found = run(X, "diag", rule=HARD) if kind == "k-means" else run(X, kind)
+    expected = by_reference[kind]
+    assert (found.n_iter, found.stop_reason) == (expected.n_iter, expected.stop_reason)
+    # As above: sums of N terms, and a converging iteration.
+    rtol = len(X) * np.finfo(float).eps
+    np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood, rtol=rtol)
+    np.testing.assert_allclose(found.classification, expected.classification, rtol=rtol)
+    for name in ("weights", "means", "covariances"):
+        ours, theirs = getattr(found.mixture, name), getattr(expected.mixture, name)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e3 * rtol)
+
+
+def test_what_lies_between_means_has_the_same_bits_in_the_loop(monkeypatch, X, looped):
+    """With more than four features the pooled layout leaves it to the end of a pass."""
+    wide = np.hstack([X, X[::-1]])
+    at_once = run(wide, "tied", max_iter=8)
+    without_loop(monkeypatch, looped)
+    equal_runs(at_once, run(wide, "tied", max_iter=8))
+
+
 @families
 def test_threads_do_not_change_a_bit(monkeypatch, X, looped, covariance_type):
     monkeypatch.setattr(expectation, "SERIAL_FLOPS", 0)

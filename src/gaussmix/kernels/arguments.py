@@ -9,8 +9,10 @@ from .contract import (
     FACTOR_FULL,
     FACTOR_SHARED,
     LAYOUTS,
+    RULE_HARD,
     RULE_SOFT,
     RULE_STOCHASTIC,
+    STEP_LAYOUTS,
     WANT_LABELS,
     WANT_LOG_JOINT,
     WANT_LOGPDF,
@@ -19,7 +21,9 @@ from .contract import (
     Parameters,
     Plan,
     RuleCall,
+    StepPlan,
     offsets,
+    state_parts,
 )
 
 ROW_WANTS = (WANT_LOGPDF, WANT_LABELS)
@@ -97,6 +101,30 @@ def check_evaluate(X: np.ndarray, parameters: Parameters, want: int, out: np.nda
     shape = (len(X),) if want in ROW_WANTS else (len(X), len(parameters.means))
     dtype = np.int64 if want == WANT_LABELS else np.float64
     _check_array("out", out, shape, dtype, writes=True)
+
+
+def check_step(step: StepPlan, **states: np.ndarray) -> None:
+    """Nothing; raises ValueError unless `step` is an M-step, and each state one that fits it."""
+    if step.code not in STEP_LAYOUTS:
+        raise ValueError(f"step is {step.code}; use one of the STEP_ codes.")
+    if step.n_components < 1 or step.n_features < 1:
+        raise ValueError(
+            f"n_components is {step.n_components} and n_features {step.n_features}; both must be "
+            "1 or more."
+        )
+    _check_array("scale", step.scale, (step.n_features,))
+    size = state_parts(step.n_components, step.n_features, step.code).size
+    for name, state in states.items():
+        _check_array(name, state, (size,), writes=True)
+
+
+def check_loop(rule: RuleCall, fresh: bool, trace: np.ndarray) -> None:
+    """Nothing; raises ValueError unless `iterate` knows `rule`, and `trace` can take its rows."""
+    if rule.code not in (RULE_SOFT, RULE_HARD):
+        raise ValueError(f"rule is {rule}; the loop knows RULE_SOFT and RULE_HARD.")
+    _check_array("trace", trace, (len(trace), 2), writes=True)
+    if fresh and not len(trace):
+        raise ValueError("trace is empty; the first pass needs an element. Make it longer.")
 
 
 def _check_array(name, array, shape, dtype=np.float64, writes=False):

@@ -223,10 +223,10 @@ def scale_shares(shares, scale, floor, log_coefficients, n_components):
 def soften(
     log_joint, log_coefficients, weight, n_components, largest, logpdf, entropy, scale, floor
 ):
-    """Turns log joint densities into weight * responsibility, in place; logpdf and entropy too.
+    """Turns log joint densities into shares, in place; logpdf and entropy too.
 
-    scale and floor are scratch rows. A row too far away for any density is shared evenly by the
-    components of positive weight.
+    `scale_shares` makes weight * responsibility of shares, with the rows scale and floor. A row
+    too far away for any density is shared evenly by the components of positive weight.
     """
     n_reaching = count_reaching(log_coefficients, n_components)
     for i in range(LANES):
@@ -251,7 +251,6 @@ def soften(
         entropy[i] = log_total - entropy[i] * share
         scale[i] = weight[i] * share
         floor[i] = weight[i] * even if nowhere else 0.0
-    scale_shares(log_joint, scale, floor, log_coefficients, n_components)
 
 
 @stage
@@ -289,7 +288,6 @@ def temper(
         entropy[i] = log_total - entropy[i] * share
         scale[i] = weight[i] * share
         floor[i] = weight[i] * even if nowhere else 0.0
-    scale_shares(log_joint, scale, floor, log_coefficients, n_components)
 
 
 @stage

@@ -45,6 +45,8 @@ stage = njit(fastmath={"contract"}, **_OPTIONS)
 # Sums over rows may be split over SIMD lanes. These functions only add up products, whose factors
 # they read from memory or get from a `stage`, so no difference of large numbers can be torn apart.
 reduction = njit(fastmath={"contract", "reassoc"}, **_OPTIONS)
+# The operations as they stand: the same bits in whichever compiled function they become a part of.
+exact = njit(**_OPTIONS)
 
 
 @intrinsic
