@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from . import backends
 
@@ -19,7 +19,7 @@ def get_include() -> str:
     >>> from setuptools import Extension
     >>> module = Extension("mine", ["mine.pyx"], include_dirs=[gaussmix.get_include()])
     """
-    return str(Path(__file__).parent / "include")
+    return os.path.join(os.path.dirname(__file__), "include")
 
 
 def __getattr__(name: str):
