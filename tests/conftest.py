@@ -42,3 +42,11 @@ def run_python():
         return output.strip()
 
     return run
+
+
+@pytest.fixture
+def short_calls(monkeypatch):
+    """Cuts every pass over the rows into several calls."""
+    from gaussmix import expectation
+
+    monkeypatch.setattr(expectation, "CALL_FLOPS", 1 << 17)

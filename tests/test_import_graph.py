@@ -30,7 +30,7 @@ TIERS = [
     ["stochastic", "annealing"],
     ["algorithms"],
     ["diagnosis", "start", "reseeding", "neighbours"],
-    ["search", "recursion", "frame", "_online_record"],
+    ["checkpoint", "search", "recursion", "frame", "_online_record"],
     ["fitting", "progress", "_npy"],
     ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
     ["_sweep", "selection", "_selection_record"],

@@ -7,43 +7,10 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+from cancelling import ALGORITHMS, After, rows
 from gaussmix import stopping
-from gaussmix.rules import Annealed, Stochastic
 
 pytestmark = pytest.mark.filterwarnings("ignore:cancel ended")
-
-ALGORITHMS = {
-    "em": "em",
-    "hard": "hard",
-    "stochastic": Stochastic(),
-    "average": Stochastic(average=True),
-    "annealed": Annealed(n_iter=8),
-    "list": ["hard", Annealed(n_iter=4), Stochastic()],
-}
-
-
-class After:
-    """A token that is set once it has been asked `count` times."""
-
-    def __init__(self, count):
-        self.count = self.asked = count
-
-    def is_set(self):
-        self.count -= 1
-        return self.count < 0
-
-
-def rows(n=3000, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 3)) + 3.0 * rng.integers(0, 3, size=(n, 1))
-
-
-@pytest.fixture
-def short_calls(monkeypatch):
-    """Cuts every pass over the rows into several calls."""
-    from gaussmix import expectation
-
-    monkeypatch.setattr(expectation, "CALL_FLOPS", 1 << 17)
 
 
 @pytest.fixture

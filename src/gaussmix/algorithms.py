@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .annealing import run_annealed
-from .em import Run, run_em
+from .em import EARLY, Run, run_em
 from .mixture import Mixture
 from .results import IterationState, Stage
 from .rules import HARD, SOFT, Algorithm, Annealed, Stochastic
 from .stochastic import run_stochastic
-from .stopping import REASONS, Stopped
+from .stopping import Stopped
 from .task import Task
 
 
@@ -41,7 +41,7 @@ def run(
                 raise
             return total._replace(stop_reason=stop.reason, converged=False)
         total = part if total is None else joined(total, part)
-        if total.stop_reason in ("callback", *REASONS):
+        if total.stop_reason in EARLY:
             break
     return total
 
@@ -68,6 +68,7 @@ def _run_one(
         rule=rule,
         callback=callback,
         previous_objective=previous_objective if rule is SOFT else None,
+        journal=task.journal,
     )
     return part._replace(stages=(Stage(algorithm.name, 0, part.n_iter, part.stop_reason),))
 

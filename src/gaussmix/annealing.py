@@ -27,8 +27,12 @@ def run_annealed(
     If the fit has to end early while annealing, the last mixture whose sums are known. Raises
     `Stopped` before the first.
     """
-    cooling = _Cooling(algorithm, task, start)
-    cooling.cool(callback)
+    cooling, journal = _Cooling(algorithm, task, start), task.journal
+    ended = None if journal is None else journal.begin(cooling)
+    if ended is None:
+        cooling.cool(callback)
+        if journal is not None and not cooling.stopped and cooling.stop is None:
+            journal.end(cooling, "max_iter")
     if cooling.stop is not None:
         return cooling.cut_short(cooling.stop.reason)
     done, stopped = cooling.n_done, cooling.stopped
@@ -41,6 +45,7 @@ def run_annealed(
             tol=task.tol,
             max_iter=0 if stopped else task.max_iter,
             callback=task.observer(callback, done),
+            journal=journal,
         )
     except Stopped as stop:
         return cooling.cut_short(stop.reason)
@@ -95,6 +100,25 @@ class _Cooling:
                 self.stopped = True
                 return
             self.mixture = _moved(statistics, self.mixture)
+            if self.task.journal is not None:
+                self.task.journal.note()
+
+    def saved(self) -> dict:
+        """What `restore` goes on from, for a checkpoint; nothing before the first pass."""
+        if self.known is None:
+            return {}
+        return {
+            "mixture": self.mixture,
+            "known": self.known[0],
+            "statistics": self.known[1],
+            "log_likelihood": self.log_likelihood[:],
+            "classification": self.classification[:],
+        }
+
+    def restore(self, saved: dict) -> None:
+        """Become what `saved` was made of."""
+        self.mixture, self.known = saved["mixture"], (saved["known"], saved["statistics"])
+        self.log_likelihood, self.classification = saved["log_likelihood"], saved["classification"]
 
     def _state(self, statistics: SufficientStatistics) -> IterationState:
         before, now = self.log_likelihood[-2:]

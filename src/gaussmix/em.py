@@ -19,7 +19,7 @@ from .mixture import Mixture
 from .results import IterationState, Stage
 from .rules import HARD, SOFT, Rule
 from .statistics import SufficientStatistics
-from .stopping import Stopped
+from .stopping import REASONS, Stopped
 
 EPS = float(np.finfo(float).eps)
 FEW_NUMBERS = 64  # which Python adds up before NumPy has begun
@@ -32,6 +32,7 @@ LOOP_REASONS = {
     contract.LOOP_SAME_LABELS: "same labels",
 }
 NOUNS = {"log_likelihood": "log-likelihood", "classification": "classification log-likelihood"}
+EARLY = ("callback", *REASONS)  # of a run that others have ended, which may go on another time
 ENDS = ("tol", "no change", "same labels", "closed form")  # stop reasons of a run that converged
 
 
@@ -84,6 +85,7 @@ def run_em(
     rule: Rule = SOFT,
     callback: Callable[[IterationState], object] | None = None,
     previous_objective: float | None = None,
+    journal=None,
 ) -> Run:
     """EM from `start`; the objective (log-likelihood, for SOFT) never falls beyond rounding.
 
@@ -99,11 +101,12 @@ def run_em(
         the iteration and the component.
 
     Stopped within an iteration, it returns what the one before has reached. Raises `Stopped`
-    if that is nothing, not even the statistics under `start`.
+    if that is nothing, not even the statistics under `start`. `journal`, a `checkpoint.Journal`,
+    knows where to go on, and is told of every iteration or few.
     """
     fit = _Run(expectation, start, maximise, floor, rule, tol, previous_objective)
-    stop_reason = None
-    if max_iter == 0:
+    stop_reason = None if journal is None else journal.begin(fit)
+    if max_iter == 0 and fit.statistics is None:
         fit.begin()
     while stop_reason is None and fit.n_iter < max_iter:
         before = fit.n_iter
@@ -114,11 +117,15 @@ def run_em(
                 raise
             stop_reason = stop.reason
         if callback is not None and fit.n_iter > before and callback(fit.state()):
-            stop_reason = "callback"
+            stop_reason = stop_reason or "callback"
+        if journal is not None and stop_reason is None:
+            journal.note()
     stop_reason = stop_reason or "max_iter"
     single = ("max_iter", "no change", "same labels")
     if start.n_components == 1 and stop_reason in single and fit.n_iter:
         stop_reason = "closed form"
+    if journal is not None and stop_reason not in EARLY:
+        journal.end(fit, stop_reason)
     return Run(
         fit.mixture,
         fit.statistics,
@@ -177,6 +184,26 @@ class _Run:
         """What a callback is told."""
         likelihood = self.statistics.log_likelihood
         return IterationState(self.n_iter, self.mixture, likelihood, self.change)
+
+    def saved(self) -> dict:
+        """What `restore` goes on from, for a checkpoint; nothing before the first pass."""
+        if self.statistics is None:
+            return {}
+        return {
+            "mixture": self.mixture,
+            "statistics": self.statistics,
+            "log_likelihood": self.log_likelihood[:],
+            "classification": self.classification[:],
+            "floored": self.floored,
+            "empty": self.empty,
+        }
+
+    def restore(self, saved: dict) -> None:
+        """Become what `saved` was made of."""
+        self.mixture, self.statistics = saved["mixture"], saved["statistics"]
+        self.log_likelihood[:] = saved["log_likelihood"]
+        self.classification[:] = saved["classification"]
+        self.floored, self.empty = saved["floored"], saved["empty"]
 
     def begin(self) -> None:
         """The pass under the first mixture."""

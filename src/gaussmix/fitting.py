@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,9 @@ def fit(
     progress: bool = False,
     max_seconds: float | None = None,
     cancel=None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: str | os.PathLike | None = None,
 ) -> FitResult:
     """A Gaussian mixture fitted by expectation-maximisation, and how it was found.
 
@@ -114,6 +118,16 @@ def fit(
         about 50 ms, within iterations too.
     cancel : threading.Event or another object with a method ``is_set()``, optional
         The same, once another thread has set it.
+    checkpoint : path, optional
+        A file that holds what the fit has done, replaced as a whole every `checkpoint_seconds`,
+        and when the fit ends, `max_seconds` and `cancel` included. Ctrl-C, an error and the loss of
+        the process leave the last one. It is written between iterations.
+    checkpoint_seconds : float >= 0
+    resume : path, optional
+        A checkpoint to go on from; it may be the `checkpoint` too. All that decides what comes out
+        must be as it was, data, `start` and `max_iter` included, and is checked; `seed` may be left
+        out. The result then has the bits of a fit that was never interrupted. A callback is told
+        of the iterations that are done now.
 
     Returns
     -------
@@ -164,7 +178,13 @@ def fit(
     try:
         with stopping.within(max_seconds, cancel):
             result = run(
-                X, options, start=start, sample_weight=sample_weight, seed=seed, callback=observer
+                X,
+                options,
+                start=start,
+                sample_weight=sample_weight,
+                seed=seed,
+                callback=observer,
+                keeping=Keeping.of(checkpoint, checkpoint_seconds, resume),
             )
     finally:
         if progress:
@@ -212,6 +232,48 @@ def _stopped(result: FitResult) -> str:
     )
 
 
+class Keeping(NamedTuple):
+    """What `fit` has been told of checkpoints."""
+
+    path: str | os.PathLike | None
+    seconds: float
+    resume: str | os.PathLike | None
+
+    @classmethod
+    def of(cls, path, seconds, resume) -> Keeping | None:
+        """The checked arguments; None if there is neither file."""
+        seconds = _validate.real("checkpoint_seconds", seconds, 0.0)
+        for name, given in (("checkpoint", path), ("resume", resume)):
+            if given is not None and not isinstance(given, (str, os.PathLike)):
+                raise InvalidInputError(
+                    f"{name} is {_validate.shown(given)}; pass the path of a file, or None."
+                )
+        return None if path is None and resume is None else cls(path, seconds, resume)
+
+    def opened(
+        self, options: FitOptions, X: Rows, weight, start, seed, rng: np.random.Generator
+    ) -> tuple[Any, np.random.Generator]:
+        """The journal of the fit, and the generator it begins with; one pass over the rows."""
+        from . import checkpoint  # most fits keep none
+
+        identity = {
+            **vars(options),
+            "algorithm": [repr(algorithm) for algorithm in options.algorithm],
+            "start": start if isinstance(start, str) else checkpoint.digest_of_start(start),
+            "data": checkpoint.digest_of_rows(X, weight),
+            "backend": backends.active().name,
+            "level": backends.active().level,
+        }
+        del identity["n_threads"]
+        entries = []
+        if self.resume is not None:
+            entries, state = checkpoint.opened(self.resume, identity)
+            rng = checkpoint.seeded(seed, rng, state)
+        state = rng.bit_generator.state
+        journal = checkpoint.Journal(self.path, self.seconds, identity, state, entries)
+        return journal, rng
+
+
 def run(X, options: FitOptions, **how) -> FitResult:
     """`fit` without the warning of non-convergence; what estimator and selection build on.
 
@@ -248,6 +310,7 @@ def run_in_frame(
     proposals: Sequence[Start] = (),
     rank: Callable[[Run], object] | None = None,
     race: int | None = None,
+    keeping: Keeping | None = None,
 ) -> InFrame:
     """`run`, but in the coordinates in which it was done.
 
@@ -256,7 +319,8 @@ def run_in_frame(
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
     `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
     runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
-    highest log-likelihood. Raises ``stopping.Stopped`` if it ends before there is a mixture.
+    highest log-likelihood. `keeping` is what `fit` has been told of checkpoints. Raises
+    ``stopping.Stopped`` if it ends before there is a mixture.
     """
     began = time.perf_counter()
     options = checked(options)
@@ -271,6 +335,10 @@ def run_in_frame(
     _check_rows(X, weight, options.n_components)
     _check_memory(X.shape[1], options)
     explicit = [] if start is None and proposals else _explicit_start(start, X, options)
+    journal = None
+    if keeping is not None:
+        known = start if isinstance(start, str) else explicit
+        journal, rng = keeping.opened(options, X, weight, known, seed, rng)
     summary = diagnosis.summarise(X, weight, count)
     _check_constant(summary, options.reg_covar)
     repairs = diagnosis.check_columns(summary, options.reg_covar)
@@ -282,8 +350,12 @@ def run_in_frame(
     floor = Floor(summary.scale, options.reg_covar)
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
     maker = StartMaker(X, weight, summary, expectation, chosen, floor)
-    search = Search(maker, options, callback, previous_log_likelihood, adapt, proposals, rank, race)
+    search = Search(
+        maker, options, callback, previous_log_likelihood, adapt, proposals, rank, race, journal
+    )
     best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
+    if journal is not None:
+        journal.write()
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
     early = search.stop_reason in stopping.REASONS
     stop_reason = search.stop_reason if early else best.stop_reason

@@ -31,6 +31,7 @@ POLISH = 1e-4  # then runs go on at a finer tolerance: this much of tol
 POLISHED_SHARE = 3  # each for at most one in so many of the iterations that all may take
 LITTLE_FLOPS = 1 << 31  # 0.1 to 0.2 s of iterations
 ITERATION_FLOPS = 1 << 15  # what an iteration costs without any rows, about 3 us
+DRAWN = (*KINDS, "broad")  # kinds of starts that draw random numbers
 RESEEDED = "re-seeded"  # the kind of a start made from another's run
 
 
@@ -78,6 +79,7 @@ class Search:
         proposals: Sequence[Start] = (),
         rank: Callable[[Run], object] | None = None,
         race: int | None = None,
+        journal=None,
     ) -> None:
         self.maker = maker
         self.maximise = Maximiser(maker.floor)
@@ -88,6 +90,7 @@ class Search:
         self.proposals = proposals  # more short runs
         self.rank = rank or _reached  # the highest is the best
         self.race = race  # iterations after which the best of the starts goes on alone
+        self.journal = journal  # a `checkpoint.Journal`, if the fit keeps one
         self.stop_reason: str | None = None  # why no more runs are to be made
         self.repairs: list[Repair] = []  # "re-seeded" ones
         self.start_seconds = self.em_seconds = 0.0
@@ -302,7 +305,10 @@ class Search:
 
     def _initial(self, start: Start) -> tuple[Mixture, frozenset[int]]:
         """The mixture to begin with, and the components whose weight the user gave as 0."""
-        initial = made = start.make()
+        if self.journal is None or start.kind not in DRAWN:
+            initial = made = start.make()
+        else:
+            initial = made = self.journal.start(start.make, self.rng)
         if self.adapt is not None and start.kind != RESEEDED:
             initial = self.adapt(made)
         unused = initial.weights == 0.0
@@ -376,7 +382,13 @@ class Search:
         began = time.perf_counter()
         try:
             task = Task(
-                self.maker.expectation, self.maximise, self.maker.floor, tol, max_iter, self.rng
+                self.maker.expectation,
+                self.maximise,
+                self.maker.floor,
+                tol,
+                max_iter,
+                self.rng,
+                self.journal,
             )
             observer = None if self.callback is None else observe
             result = algorithms.run(chain, task, initial, observer, previous)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .em import Run, finite, run_em
+from .em import EARLY, Run, finite, run_em
 from .errors import DegenerateFitError
 from .matching import matched
 from .maximisation import Step
@@ -15,8 +15,11 @@ from .mixture import Mixture, frozen
 from .results import IterationState, Stage
 from .rules import Stochastic
 from .statistics import SufficientStatistics
-from .stopping import REASONS, Stopped
+from .stopping import Stopped
 from .task import Task
+
+_TRACES = ("log_likelihood", "classification", "weights", "means")
+_AVERAGED = ("averaged_weights", "averaged_means", "averaged_covariances")
 
 
 def run_stochastic(
@@ -31,8 +34,12 @@ def run_stochastic(
     best iterate and its EM iterations. If the fit has to end early it is the best iterate, with
     the statistics of its draw. Raises `Stopped` before the first draw.
     """
-    chain = _Chain(algorithm, task, start)
-    chain.draw(callback)
+    chain, journal = _Chain(algorithm, task, start), task.journal
+    ended = None if journal is None else journal.begin(chain)
+    if ended is None:
+        chain.draw(callback)
+        if journal is not None and not chain.stopped and chain.stop is None:
+            journal.end(chain, "max_iter")
     if chain.stop is not None:
         return chain.cut_short(chain.stop.reason)
     if algorithm.average and chain.average is not None:
@@ -49,6 +56,7 @@ def run_stochastic(
             tol=task.tol,
             max_iter=polish,
             callback=task.observer(callback, done),
+            journal=journal,
         )
     except Stopped as stop:
         return chain.cut_short(stop.reason)
@@ -58,7 +66,7 @@ def run_stochastic(
         log_likelihood=chain.log_likelihood + end.log_likelihood,
         classification=chain.classification + end.classification,
         n_iter=done + end.n_iter,
-        stop_reason=early if early in ("callback", *REASONS) else "chain",
+        stop_reason=early if early in EARLY else "chain",
         floored={k: done + iteration for k, iteration in end.floored.items()},
         empty={k: done + iteration for k, iteration in end.empty.items()},
         stages=stages if polish else stages[:1],
@@ -88,7 +96,7 @@ class _Chain:
         Raises `Stopped` if not even the first one is complete.
         """
         task = self.task
-        for iteration in range(task.max_iter + 1):
+        for iteration in range(len(self.log_likelihood), task.max_iter + 1):
             rule = self.algorithm.drawn(self.seed, iteration)
             try:
                 sums = task.expectation(self.mixture.kernel_parameters, rule)
@@ -104,6 +112,33 @@ class _Chain:
             if self.stopped or iteration == task.max_iter:
                 return
             self.mixture = next_of_chain(task, statistics, self.mixture)
+            if task.journal is not None:
+                task.journal.note()
+
+    def saved(self) -> dict:
+        """What `restore` goes on from, for a checkpoint; nothing before the first draw."""
+        if self.best_statistics is None:
+            return {}
+        state = {
+            "mixture": self.mixture,
+            "best": self.best,
+            "best_at": self.best_at,
+            "best_statistics": self.best_statistics,
+            **{name: getattr(self, name)[:] for name in _TRACES},
+        }
+        if self.average is not None:
+            state["averaged"] = self.average.count
+            state |= zip(_AVERAGED, map(np.copy, self.average.sums), strict=True)
+        return state
+
+    def restore(self, saved: dict) -> None:
+        """Become what `saved` was made of."""
+        for name in ("mixture", "best", "best_at", "best_statistics", *_TRACES):
+            setattr(self, name, saved[name])
+        if "averaged" in saved:
+            self.average = _Average(self.mixture)
+            self.average.sums = [saved[name] for name in _AVERAGED]
+            self.average.count = saved["averaged"]
 
     def _record(self, statistics: SufficientStatistics) -> None:
         iteration, likelihood = len(self.log_likelihood), statistics.log_likelihood

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Task:
     tol: float
     max_iter: int  # of each algorithm
     rng: np.random.Generator
+    journal: Any = None  # a `checkpoint.Journal`, if the fit keeps one
 
     @staticmethod
     def observer(
