@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from . import _validate, backends, sources, stopping, threads
@@ -57,32 +60,13 @@ class Expectation:
         self.sample_weight = sample_weight
         self.layout = layout
         self.n_components = n_components
-        n_rows, n_features = X.shape
-        code = contract.LAYOUTS[layout]
-        self._plan = contract.plan(n_components, n_features, code)
-        size = contract.offsets(n_components, n_features, code).size
-        if n_rows <= short_slots * self._plan.slot_rows:
-            self._plan = self._plan._replace(slot_rows=self._plan.block)
-        n_slots = -(-n_rows // self._plan.slot_rows)
-        self._n_used = max(1, min(self._plan.n_accumulators, n_slots))
-        if short_slots:
-            self._plan = self._plan._replace(n_accumulators=self._n_used)
+        limits = SERIAL_FLOPS, CALL_FLOPS
+        chunked = isinstance(X, Source)
+        work = _work(*X.shape, layout, n_components, n_threads, short_slots, chunked, limits)
+        self._plan, self._n_used, self._unit, self._call_rows = work[:4]
+        self.n_threads, self.call_iterations = work[4:]
+        size = contract.offsets(n_components, X.shape[1], contract.LAYOUTS[layout]).size
         self._accumulators = np.empty((self._plan.n_accumulators, size))
-        flops = row_flops(n_components, n_features, layout)
-        self.n_threads = n_threads if flops * n_rows > SERIAL_FLOPS else 1
-        # As many slots for one thread as for another: all wait for the last.
-        self._call_rows = self._plan.slot_rows * self.n_threads
-        self._call_rows *= max(1, CALL_FLOPS // (flops * self._plan.slot_rows))
-        self._unit = self._call_rows
-        if isinstance(X, Source):
-            self._unit = min(self._call_rows, JOINED_SLOTS * self.n_threads * self._plan.slot_rows)
-            self._call_rows -= self._call_rows % self._unit
-        # With the M-step's two Cholesky factorisations and an inverse for each component.
-        matrices = {"full": n_components, "pooled": 1}.get(layout, 0)
-        iteration = flops * n_rows + 2 * matrices * n_features**3
-        self.call_iterations = CALL_FLOPS * self.n_threads // iteration
-        if isinstance(X, Source):
-            self.call_iterations = 0  # the compiled loop reads an array
 
     def __call__(self, parameters: Parameters, rule: Rule = SOFT) -> SufficientStatistics:
         """Statistics of all rows under `parameters`, around their means; O(N K D^2).
@@ -154,6 +138,54 @@ class Expectation:
                 n_threads,
             )
         return trace[:done], code
+
+
+class _Work(NamedTuple):
+    """How an E-step is cut into slots, calls and threads."""
+
+    plan: contract.Plan
+    n_used: int  # accumulators with rows
+    unit: int  # a call's rows are a multiple of it
+    call_rows: int
+    n_threads: int
+    call_iterations: int
+
+
+@lru_cache(maxsize=64)  # batches of a stream ask for the same again and again
+def _work(
+    n_rows: int,
+    n_features: int,
+    layout: str,
+    n_components: int,
+    n_threads: int,
+    short_slots: int,
+    chunked: bool,
+    limits: tuple[int, int],
+) -> _Work:
+    serial_flops, call_flops = limits
+    flops = row_flops(n_components, n_features, layout)
+    serial = flops * n_rows <= serial_flops
+    plan = contract.plan(n_components, n_features, contract.LAYOUTS[layout])
+    if n_rows <= short_slots * plan.slot_rows:
+        plan = plan._replace(slot_rows=plan.block)
+    n_slots = -(-n_rows // plan.slot_rows)
+    n_used = max(1, min(plan.n_accumulators, n_slots))
+    if short_slots:
+        plan = plan._replace(n_accumulators=n_used)
+    n_threads = 1 if serial else n_threads
+    # As many slots for one thread as for another: all wait for the last.
+    call_rows = plan.slot_rows * n_threads
+    call_rows *= max(1, call_flops // (flops * plan.slot_rows))
+    unit = call_rows
+    if chunked:
+        unit = min(call_rows, JOINED_SLOTS * n_threads * plan.slot_rows)
+        call_rows -= call_rows % unit
+    # With the M-step's two Cholesky factorisations and an inverse for each component.
+    matrices = {"full": n_components, "pooled": 1}.get(layout, 0)
+    iteration = flops * n_rows + 2 * matrices * n_features**3
+    # The compiled loop reads an array.
+    call_iterations = 0 if chunked else call_flops * n_threads // iteration
+    return _Work(plan, n_used, unit, call_rows, n_threads, call_iterations)
 
 
 def row_flops(n_components: int, n_features: int, layout: str = "full") -> int:

@@ -19,7 +19,7 @@ from .mixture import Mixture, frozen
 from .results import FitResult, IterationState
 from .search import FitOptions, Search, Start
 from .sources import Rows, open_rows
-from .start import KINDS, StartMaker
+from .start import KINDS, KMEANS_ITERATIONS, RACED_ITERATIONS, StartMaker
 
 
 def fit(
@@ -309,13 +309,13 @@ def run_in_frame(
     adapt: Callable[[Mixture], Mixture] | None = None,
     proposals: Sequence[Start] = (),
     rank: Callable[[Run], object] | None = None,
-    race: int | None = None,
+    race: tuple[int, ...] | None = None,
     keeping: Keeping | None = None,
 ) -> InFrame:
     """`run`, but in the coordinates in which it was done.
 
     `start` may be a tuple of names, too: then each of these is run to the end, or, if `race` is
-    given, for so many iterations, after which the best one goes on alone.
+    given, the better half goes on after each of so many iterations, and after the last the best.
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
     `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
     runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
@@ -349,7 +349,8 @@ def run_in_frame(
         callback, adapt = _outward(callback, frame), _adapted(adapt, frame)
     floor = Floor(summary.scale, options.reg_covar)
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
-    maker = StartMaker(X, weight, summary, expectation, chosen, floor)
+    kmeans_iterations = RACED_ITERATIONS if race else KMEANS_ITERATIONS
+    maker = StartMaker(X, weight, summary, expectation, chosen, floor, kmeans_iterations)
     search = Search(
         maker, options, callback, previous_log_likelihood, adapt, proposals, rank, race, journal
     )

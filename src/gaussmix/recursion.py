@@ -7,6 +7,7 @@ mixture. Both are kept around the means of the mixture, so that nothing cancels 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -178,10 +179,14 @@ def rows_to_carry(mixture: Mixture) -> float:
     Twice as many as have as many numbers as a component has parameters of its own: D + 3 for a
     full covariance, 4 for "diag", 2 + 2 / D for "spherical", 2 for the mean alone.
     """
-    n_features = mixture.n_features
+    return _rows_to_carry(mixture.family, mixture.n_features)
+
+
+@lru_cache(maxsize=64)
+def _rows_to_carry(family, n_features: int) -> float:
     own = n_features
-    if mixture.covariance_type != "tied":
-        own += mixture.family.n_parameters(1, n_features)
+    if family.name != "tied":
+        own += family.n_parameters(1, n_features)
     return 2.0 * own / n_features
 
 

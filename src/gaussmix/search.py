@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ class Search:
         adapt: Callable[[Mixture], Mixture] | None,
         proposals: Sequence[Start] = (),
         rank: Callable[[Run], object] | None = None,
-        race: int | None = None,
+        race: tuple[int, ...] | None = None,
         journal=None,
     ) -> None:
         self.maker = maker
@@ -89,7 +90,8 @@ class Search:
         self.adapt = adapt
         self.proposals = proposals  # more short runs
         self.rank = rank or _reached  # the highest is the best
-        self.race = race  # iterations after which the best of the starts goes on alone
+        # Iterations after each of which the better half of the starts goes on; at last, the best.
+        self.race = race
         self.journal = journal  # a `checkpoint.Journal`, if the fit keeps one
         self.stop_reason: str | None = None  # why no more runs are to be made
         self.repairs: list[Repair] = []  # "re-seeded" ones
@@ -124,7 +126,7 @@ class Search:
         for number, start in enumerate(starts):
             attempt, report = self._attempt(
                 start,
-                min(self.race, max_iter) if racing else max_iter,
+                min(self.race[0], max_iter) if racing else max_iter,
                 number,
                 self.previous,
                 self.options.algorithm,
@@ -135,6 +137,8 @@ class Search:
             if self.stopped:
                 break
         if racing and not self.stopped:
+            for limit in self.race[1:]:
+                finished = self._better_half(finished, limit)
             finished = self._winner(finished, max_iter, reports)
         if shorts and not self.stopped:
             finished += self._portfolio(shorts, max_iter, reports)
@@ -149,6 +153,16 @@ class Search:
             self._polish_best(finished, reports)
         best = max(finished, key=self._rank)
         return self._reseed(best, max_iter, reports), reports
+
+    def _better_half(self, shorts: list[_Attempt], limit: int) -> list[_Attempt]:
+        """The better half of short runs, taken on to `limit` iterations; the others fall out."""
+        shorts = sorted(shorts, key=self._rank, reverse=True)
+        kept: list[_Attempt] = []
+        for short in shorts:
+            if len(kept) < (len(shorts) + 1) // 2 and not self.stopped:
+                with suppress(DegenerateFitError):
+                    kept.append(self._continue(short, limit))
+        return kept or shorts
 
     def _winner(
         self, shorts: list[_Attempt], max_iter: int, reports: list[StartReport]

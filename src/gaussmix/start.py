@@ -22,6 +22,7 @@ from .statistics import SufficientStatistics, second_shape
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
 KMEANS_ROWS = 20_000  # seeding and k-means see a random sample of at most this many rows
 KMEANS_ITERATIONS = 100
+RACED_ITERATIONS = 10  # where several starts compete, EM sorts them out
 KMEANS_TOL = 1e-4  # nats per row of the classification log-likelihood
 RESPONSIBILITY_CHUNK = 1 << 16  # rows whose responsibilities are held at once
 # Of many rows a sample is enough to try several k-means with the EM that follows; see `_tried`.
@@ -44,6 +45,7 @@ class StartMaker:
         expectation: Expectation,
         chosen: CovarianceFamily,
         floor: Floor,
+        kmeans_iterations: int = KMEANS_ITERATIONS,
     ) -> None:
         self.X = X
         self.sample_weight = sample_weight
@@ -51,6 +53,7 @@ class StartMaker:
         self.expectation = expectation
         self.family = chosen
         self.floor = floor
+        self.kmeans_iterations = kmeans_iterations
         self.n_components = expectation.n_components
         self.n_threads = expectation.n_threads
         # Not cached_property: in Python 3.11 it holds a lock that a forked child would wait for.
@@ -76,7 +79,7 @@ class StartMaker:
             return tried
         X, weight = self._sample(rng)
         if kind == "kmeans":
-            return self._from_cells(self._kmeans(X, weight, rng))
+            return self._from_cells(self._kmeans(X, weight, rng, self.kmeans_iterations))
         if kind == "k-means++":
             return self.from_centres(self._seed(X, weight, self._single_factors, rng))
         centres = X[_draw(weight, self.n_components, rng)].astype(float)
@@ -285,7 +288,7 @@ class StartMaker:
         X: np.ndarray,
         weight: np.ndarray,
         rng: np.random.Generator,
-        max_iter: int = KMEANS_ITERATIONS,
+        max_iter: int,
     ) -> Mixture:
         """k-means from k-means++ seeds: hard EM that only moves the means."""
         centres = self._seed(X, weight, self._scaled_factors, rng)
