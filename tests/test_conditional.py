@@ -293,3 +293,19 @@ def test_values_whose_conditional_means_overflow_are_named():
         mixture.condition(0, [[1.0], [1e308]])
     with pytest.raises(gm.InvalidInputError, match=r"X_given\[2, 0\] is 1e\+308, too far"):
         mixture.regress([1.0, 2.0, 1e308], 0)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_values_whose_distances_overflow_are_named(covariance_type):
+    mixture = random_mixture(covariance_type, 3, 3, 0)
+    with pytest.raises(gm.InvalidInputError, match=r"values\[0, 0\] is 1e\+200, too far"):
+        mixture.condition(0, 1e200)
+    with pytest.raises(gm.InvalidInputError, match=r"X_given\[1, 0\] is -1e\+200, too far"):
+        mixture.regress([[0.0], [-1e200]], [1])
+    assert mixture.condition(0, 1e120).n_components == 3
+
+
+def test_a_row_of_conditionals_is_an_integer():
+    conditionals = random_mixture("full", 3, 3, 0).condition([0], [[0.0], [1.0]])
+    with pytest.raises(TypeError, match=r"conditionals\[True\]"):
+        conditionals[True]

@@ -146,7 +146,7 @@ def test_a_bad_batch_changes_nothing(X, n_before):
     before = dict(vars(model))
     bad = X[:10].copy()
     bad[3, 1] = np.inf
-    for wrong in (bad, X[:0], X[0], "text"):
+    for wrong in (bad, X[0], "text", [X[:5], X[5:9]]):
         with pytest.raises(gm.InvalidInputError):
             model.partial_fit(wrong)
     if n_before:
@@ -156,6 +156,40 @@ def test_a_bad_batch_changes_nothing(X, n_before):
             model.set_params(n_components=3).partial_fit(X[:10])
         model.set_params(n_components=2)
     assert vars(model) == before
+
+
+@pytest.mark.parametrize("n_before", [0, 100, 6000])
+def test_a_batch_without_rows_changes_nothing(X, n_before):
+    model = fed(GaussianMixture(2, random_state=0), X[:n_before])
+    before = set(vars(model))
+    assert model.partial_fit(X[:0]) is model
+    assert set(vars(model)) == before
+    fed(model, X[n_before:8000])
+    plain = fed(fed(GaussianMixture(2, random_state=0), X[:n_before]), X[n_before:8000])
+    np.testing.assert_array_equal(model.means_, plain.means_)
+
+
+def test_partial_fit_says_that_it_knows_one_algorithm(X):
+    with pytest.raises(gm.InvalidInputError, match=r"algorithm='hard' is for fit.*'em'"):
+        GaussianMixture(2, algorithm="hard").partial_fit(X)
+
+
+def test_chunks_are_refused_with_what_takes_them(X, tmp_path):
+    for chunks in ([X[:5], X[5:11]], lambda: [X[:5]], iter([X[:5]])):
+        with pytest.raises(
+            gm.InvalidInputError, match=r"chunks.*gaussmix.fit, or call partial_fit"
+        ):
+            GaussianMixture(2).fit(chunks)
+        with pytest.raises(gm.InvalidInputError, match=r"chunks.*one chunk after the other"):
+            gm.OnlineMixture(2).update(chunks)
+        with pytest.raises(gm.InvalidInputError, match=r"chunks.*memory-mapped"):
+            gm.select(chunks, 2)
+    np.save(tmp_path / "x.npy", X[:500])
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    by_map = GaussianMixture(2, random_state=0).fit(mapped)
+    np.testing.assert_array_equal(
+        by_map.means_, GaussianMixture(2, random_state=0).fit(X[:500]).means_
+    )
 
 
 def test_a_model_that_predicts_is_not_changed_by_the_next_batch(X):

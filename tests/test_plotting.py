@@ -412,8 +412,10 @@ def test_the_features_that_differ_most_are_shown():
         (lambda m, X: plotting.plot_mixture(m, X[:, :1]), "2 "),
         (lambda m, X: plotting.plot_mixture(m, X, feature_names=["a"]), "holds 1 names"),
         (lambda m, X: plotting.plot_mixture(m, X, labels=[0]), "labels has shape"),
-        (lambda m, X: plotting.plot_mixture(m, X, labels=[-1] * len(X)), "labels has"),
+        (lambda m, X: plotting.plot_mixture(m, X, labels=[-2] * len(X)), "labels has"),
         (lambda m, X: plotting.plot_mixture(m, labels=[0]), "labels needs X"),
+        (lambda m, X: plotting.plot_mixture(m, legend="x"), "legend is 'x'"),
+        (lambda m, X: plotting.plot_hills(m, legend="x"), "legend is 'x'"),
         (lambda m, X: plotting.plot_selection([1, 2]), "is a list, not a Selection"),
         (lambda m, X: plotting.plot_selection(selected([1], [np.nan])), "finite bic"),
         (lambda m, X: plotting.plot_selection(selected([1], [1.0]), criterion="dic"), "dic"),
@@ -455,3 +457,16 @@ def test_rows_of_one_colour_can_be_drawn():
     (points,) = [c for c in ax.collections if len(c.get_offsets()) == len(X)]
     red = np.tile([1.0, 0.0, 0.0], (len(X), 1))
     np.testing.assert_allclose(points.get_facecolors()[:, :3], red, atol=1e-12)
+
+
+def test_rows_outside_the_gate_are_grey():
+    mixture = make(2, 2)
+    X = mixture.sample(100, seed=0)[0]
+    labels = mixture.nearest(X, 1.0)
+    assert (labels < 0).any() and (labels >= 0).any()
+    ax = plotting.plot_mixture(mixture, X, labels=labels)
+    colours = np.concatenate(
+        [c.get_facecolors() for c in ax.collections if len(c.get_offsets()) > 9]
+    )
+    grey = (np.ptp(colours[:, :3], axis=1) == 0.0) & (colours[:, 0] < 1.0)
+    assert grey.any() and not grey.all()

@@ -169,12 +169,15 @@ def test_what_does_not_fit_is_refused():
         mixture.quantile([0.5, 1.5])
     with pytest.raises(gm.InvalidInputError, match=r"p is -0\.1"):
         mixture.quantile(-0.1)
-    with pytest.raises(gm.InvalidInputError, match="p is nan"):
+    with pytest.raises(gm.InvalidInputError, match="p is NaN"):
         mixture.quantile(math.nan)
     with pytest.raises(gm.InvalidInputError, match=r"x\[1, 0\] is NaN"):
         mixture.cdf([0.0, math.nan])
     with pytest.raises(gm.InvalidInputError, match="x"):
         mixture.cdf([[0.0, 1.0]])
+    with pytest.raises(gm.InvalidInputError, match=r"^x is NaN. Drop such points"):
+        mixture.cdf(np.float64("nan"))
+    assert mixture.cdf(np.array(3.0)) == mixture.cdf(3.0)
 
 
 def test_upper_is_true_or_false():

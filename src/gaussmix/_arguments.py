@@ -274,8 +274,8 @@ def _not_negative(text: str) -> float:
 
 def _positive(text: str) -> float:
     value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number above 0")
+    if not 0 < value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 

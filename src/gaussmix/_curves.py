@@ -60,6 +60,7 @@ def plot_selection(
         If it is no Selection, holds no finite value of the criterion, `ax` is not one Axes, or
         matplotlib is not installed.
     """
+    legend = _validate.flag("legend", legend)
     table = getattr(selection, "table", None)
     if not isinstance(table, np.ndarray) or table.dtype.names is None:
         raise InvalidInputError(
@@ -182,6 +183,7 @@ def plot_trace(
     InvalidInputError
         If it is no FitResult, `ax` is not one Axes, or matplotlib is not installed.
     """
+    legend = _validate.flag("legend", legend)
     results = list(result) if isinstance(result, (list, tuple)) else [result]
     if not results or not all(isinstance(given, FitResult) for given in results):
         what = type(results[0]).__name__ if results else "empty list"

@@ -15,6 +15,7 @@ from .errors import InvalidInputError
 # for thin lines, and their black is kept for text.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 RULE_GREY = "#5a5a5a"
+UNASSIGNED = (0.65, 0.65, 0.65)  # rows with the label -1
 GRID = 220  # points along each side of the plane where a density is evaluated
 # Beyond this many rows single points merge into a blob: then cells of a grid are coloured.
 _POINTS = 20_000

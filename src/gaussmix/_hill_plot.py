@@ -84,6 +84,7 @@ def plot_hills(
     InvalidInputError
         If X, features, names or axes do not fit the mixture, or matplotlib is not installed.
     """
+    legend = _validate.flag("legend", legend)
     view = View(mixture, X, feature_names, style)
     shown = _checked_features(view, features)
     ax = axes_or_new(ax, (7.0, 5.6))

@@ -11,6 +11,7 @@ import numpy as np
 from . import _validate
 from ._drawing import (
     RULE_GREY,
+    UNASSIGNED,
     component_colours,
     dots,
     draw_contours,
@@ -118,7 +119,10 @@ class Panels(View):
         self.row_colours = None
         if labels is not None:
             labels = _checked_labels(labels, self.n_rows)[self.drawn]
-            self.row_colours = component_colours(int(labels.max()) + 1, colors)[labels]
+            palette = component_colours(max(int(labels.max(initial=0)), 0) + 1, colors)
+            self.row_colours = np.where(
+                labels[:, None] < 0, UNASSIGNED, palette[np.maximum(labels, 0)]
+            )
         elif X is not None:
             # Clipped: probabilities sum to 1 to rounding only, and matplotlib takes none above it.
             mixed = mixture.predict_proba(self.X) @ self.colours
@@ -222,11 +226,11 @@ class Panels(View):
 
 def _checked_labels(labels: Any, n_rows: int) -> np.ndarray:
     values = _validate.data(labels, name="labels", allow_1d=True)
-    usable = (values >= 0) & (values < 1 << 20) & (values % 1 == 0)
+    usable = (values >= -1) & (values < 1 << 20) & (values % 1 == 0)
     if values.shape != (n_rows, 1) or not usable.all():
         raise InvalidInputError(
             f"labels has shape {values.shape[: 1 if values.shape[1] == 1 else 2]} or values that "
-            f"are not integers from 0. Give one label for each of the {n_rows} rows of X."
+            f"are not integers from -1. Give one label for each of the {n_rows} rows of X."
         )
     return values[:, 0].astype(np.int64)
 

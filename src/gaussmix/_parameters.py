@@ -137,6 +137,11 @@ def real(
     return number
 
 
+def counted(n: int, noun: str) -> str:
+    """ "1 row", "2 rows"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def flag(name: str, value: Any) -> bool:
     """`value` as a bool. Raises InvalidInputError unless it is True or False."""
     if not isinstance(value, (bool, np.bool_)):

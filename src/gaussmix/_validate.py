@@ -16,7 +16,7 @@ from ._convert import FLOAT32, FLOAT64, column_names, floats, is_table
 from ._convert import plain_array as _plain_array
 from ._convert import table_array as _table_array
 from ._output import INT64, output
-from ._parameters import choice, features, flag, integer, real, seed, shown
+from ._parameters import choice, counted, features, flag, integer, real, seed, shown
 from .errors import InvalidInputError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "array",
     "choice",
     "column_names",
+    "counted",
     "data",
     "features",
     "flag",
@@ -136,23 +137,24 @@ def _lies_within(X: np.ndarray) -> bool:
 def _two_dimensional(rows: np.ndarray, name: str, allow_1d: bool) -> np.ndarray:
     if rows.ndim == 2:
         return rows
+    code = name if name.isidentifier() else name.split()[0]  # "chunk 0 of X" is not code
     if rows.ndim == 1:
         if allow_1d:
             return rows[:, np.newaxis]
         raise InvalidInputError(
             f"{name} is one-dimensional (shape {rows.shape}), but (n_samples, n_features) is "
-            f"expected. Reshape your data: {name}.reshape(-1, 1) if it is one feature, "
-            f"{name}.reshape(1, -1) if it is one row."
+            f"expected. Reshape your data: {code}.reshape(-1, 1) if it is one feature, "
+            f"{code}.reshape(1, -1) if it is one row."
         )
     if rows.ndim == 0:
         raise InvalidInputError(
             f"{name} is a single value, {shown(rows[()])}, but an array (n_samples, n_features) "
-            f"is expected. Reshape your data: numpy.reshape({name}, (1, 1)) is one row of one "
+            f"is expected. Reshape your data: numpy.reshape({code}, (1, 1)) is one row of one "
             "feature."
         )
     raise InvalidInputError(
         f"{name} has {rows.ndim} dimensions (shape {rows.shape}), but (n_samples, n_features) is "
-        f"expected. Flatten each sample: {name}.reshape(len({name}), -1)."
+        f"expected. Flatten each sample: {code}.reshape(len({code}), -1)."
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 import gaussmix
 
-from . import _arguments, _fit_command, _report, criteria, datasets, persistence, tables
+from . import _arguments, _fit_command, _report, _validate, criteria, datasets, persistence, tables
 from .chi_square import radius, rejected_share
 from .errors import GaussmixError, InvalidInputError
 
@@ -194,9 +194,11 @@ def _info(arguments: argparse.Namespace) -> None:
     # Read before anything is printed: data that do not fit are an error and nothing else.
     table = None if arguments.data is None else _table_for(model, arguments)
     print(
-        f"{_report.printable(arguments.model)}: {mixture.n_components} components, "
-        f"{mixture.n_features} features, {mixture.covariance_type} covariances, "
-        f"{mixture.n_parameters} parameters\n"
+        f"{_report.printable(arguments.model)}: "
+        f"{_validate.counted(mixture.n_components, 'component')}, "
+        f"{_validate.counted(mixture.n_features, 'feature')}, "
+        f"{mixture.covariance_type} covariances, "
+        f"{_validate.counted(mixture.n_parameters, 'parameter')}\n"
     )
     for line in _report.mixture_lines(mixture, names, every_feature=True):
         print(line)
@@ -206,7 +208,7 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _check_info(arguments: argparse.Namespace) -> None:
     if arguments.data is None:
-        for option in ("columns", "key", "gate", "calibrated"):
+        for option in ("columns", "key", "gate", "calibrated", "threads"):
             if getattr(arguments, option):
                 raise InvalidInputError(f"--{option} is about data. Give --data DATA as well.")
 

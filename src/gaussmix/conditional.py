@@ -55,14 +55,17 @@ class ConditionalMixtures:
         """The mixture of a row; negative indices count from the end. O(K M^3)."""
         if isinstance(index, slice):
             raise TypeError("one row at a time: conditionals[i]; weights and means take slices")
+        if isinstance(index, (bool, np.bool_)):
+            raise TypeError(f"conditionals[{index}]: a row's number is an integer.")
         row = range(len(self))[index]
         return self._type._of(self._family, self.weights[row], self.means[row], self.covariances)
 
     def __repr__(self) -> str:
         n_rows, n_components, n_features = self.means.shape
         return (
-            f"<{n_rows} conditional mixtures of {n_components} components in {n_features} "
-            f"features, {self.covariance_type}>"
+            f"<{_validate.counted(n_rows, 'conditional mixture')} of "
+            f"{_validate.counted(n_components, 'component')} in "
+            f"{_validate.counted(n_features, 'feature')}, {self.covariance_type}>"
         )
 
 
@@ -191,12 +194,30 @@ class _Lines:
             if not finite.all():
                 _validate.raise_nonfinite(X, begin + int(np.argmin(finite)), name)
             padded[:, :n_rows] = rows.T
-            weights[:, :n_rows] = self.marginal.predict_proba(rows, n_threads).T
+            shares = self.marginal.predict_proba(rows, n_threads)
+            self._require_reach(shares, X, begin, name)
+            weights[:, :n_rows] = shares.T
             if self.slopes is not None:
                 gaps = padded - self.marginal.means[:, :, None]  # (K, F, length)
                 slopes = np.broadcast_to(self.slopes, (n_components, *self.slopes.shape[1:]))
                 np.einsum("kmf,kfb->kmb", slopes, gaps, out=moves)
             yield part, weights, moves
+
+    def _require_reach(self, shares: np.ndarray, X: np.ndarray, begin: int, name: str) -> None:
+        """Raise where a row's squared distances overflow, so that its posteriors say nothing."""
+        # They are equal then, of the components of positive weight; which few other rows have.
+        equal = np.flatnonzero(np.ptp(shares[:, self.marginal.weights > 0.0], axis=1) == 0.0)
+        if shares.shape[1] == 1 or not len(equal):
+            return
+        lost = np.isneginf(self.marginal.logpdf(X[begin + equal]))
+        if lost.any():
+            row = begin + int(equal[np.argmax(lost)])
+            column = int(np.abs(X[row]).argmax())
+            raise InvalidInputError(
+                f"{name}[{row}, {column}] is {X[row, column]:g}, too far from the mixture: squared "
+                "distances to all components exceed float64, and which one is the likeliest is "
+                "lost. Leave such rows out, or rescale the data."
+            )
 
 
 def _marginal(mixture, features: list[int]):

@@ -25,13 +25,13 @@ except ImportError as error:
     ) from error
 
 from . import _sklearn_parameters as parameters
-from . import _validate
+from . import _validate, sources
 from ._sklearn_state import Fitted, FittedState, Streamed, only_fit_of
 from ._verbose import Printer
 from .errors import DegenerateFitError, InvalidInputError, warn
 from .fitting import not_converged, run
 from .mixture import Mixture
-from .online import OnlineMixture
+from .online import N_STARTS, OnlineMixture
 from .search import FitOptions
 from .start import KINDS
 from .stopping import REASONS, within
@@ -49,6 +49,9 @@ NOT_CONVERGED = (
 
 class _InputRecord(BaseEstimator):
     """Takes the feature names of a fit's input until the fit has succeeded."""
+
+
+_NO_CHUNKS = "Fit data in chunks by gaussmix.fit, or call partial_fit with one after the other."
 
 
 class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
@@ -181,6 +184,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            May be a memory-mapped file. Data in chunks are for `gaussmix.fit` and `partial_fit`.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             A weight of 2 equals the row twice, 0 equals no row.
@@ -225,6 +229,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            A batch; one without rows changes nothing.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
 
@@ -242,17 +247,25 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             If another thread is fitting this object.
         """
         with only_fit_of(self):
-            self._adopt(self._streamed(X, sample_weight))
+            streamed = self._streamed(X, sample_weight)
+            if streamed.online.n_rows_seen:  # a first batch without rows tells nothing
+                self._adopt(streamed)
         return self
 
     def _streamed(self, X, sample_weight) -> Streamed:
         """What a batch leaves behind; the estimator itself is not touched."""
         self._check_parameters()
+        if self.algorithm != "em":
+            raise InvalidInputError(
+                f"algorithm={_validate.shown(self.algorithm)} is for fit, and partial_fit is "
+                "online EM. Set algorithm='em'."
+            )
         fitted = vars(self).get("_fitted")
         if fitted is None:
-            rows, names = self._training_rows(X)
+            rows, names = self._training_rows(X, min_rows=0)
         else:
-            rows, names = self._known_rows(X, fitted, min_rows=1), fitted.feature_names
+            sources.refuse_chunks(X, _NO_CHUNKS)
+            rows, names = self._known_rows(X, fitted, min_rows=0), fitted.feature_names
         online = self._stream(fitted, rows.shape[1])
         return Streamed(online.update(rows, sample_weight), names)
 
@@ -264,7 +277,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             adapt = None if given.complete or given.empty else given.put_into
             start = given.mixture() if given.complete else self.init_params
             if self.n_init == 1:  # by default as many as OnlineMixture makes
-                options = replace(options, n_starts=3)
+                options = replace(options, n_starts=N_STARTS)
             return OnlineMixture._of(options, start, self._generator(), adapt)
         if fitted.online is not None:
             at_hand = (fitted.online.n_components, fitted.online.covariance_type)
@@ -342,8 +355,9 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             state = check_random_state(None)  # NumPy's global one, as everywhere in scikit-learn
         return _validate.seed(state, name="random_state")
 
-    def _training_rows(self, X) -> tuple[np.ndarray, np.ndarray | None]:
-        rows = _validate.data(X)
+    def _training_rows(self, X, min_rows: int = 1) -> tuple[np.ndarray, np.ndarray | None]:
+        sources.refuse_chunks(X, _NO_CHUNKS)
+        rows = _validate.data(X, min_rows=min_rows)
         record = _InputRecord()
         if not isinstance(X, (np.ndarray, list, tuple)):
             try:

@@ -53,7 +53,10 @@ class Clusters:
         return Clusters, (self.mixture, self.component_cluster.copy(), entropies)
 
     def __repr__(self) -> str:
-        lines = [f"{self.n_clusters} clusters of {self.mixture.n_components} components"]
+        lines = [
+            f"{_validate.counted(self.n_clusters, 'cluster')} of "
+            f"{_validate.counted(self.mixture.n_components, 'component')}"
+        ]
         for c, group in enumerate(self.groups[:10]):
             shown = ", ".join(map(str, group[:10])) + (", ..." if len(group) > 10 else "")
             lines.append(f"  {c}: weight {self.weights[c]:.4f}, components {shown}")

@@ -59,7 +59,8 @@ def plot_mixture(
     feature_names : sequence of D str, optional
         Labels of the axes; "x1", "x2", ... by default.
     labels : array_like (N,) of int, optional
-        Colours the rows by these instead of by the mixture's posterior probabilities.
+        Colours the rows by these instead of by the mixture's posterior probabilities; those of the
+        label -1, as `Mixture.nearest` gives outside its gate, are grey.
     colors : sequence of matplotlib colours, optional
         Of the components, over again where they are fewer. By default told apart by colour-blind
         readers.
@@ -80,6 +81,7 @@ def plot_mixture(
     InvalidInputError
         If X, labels, names or axes do not fit the mixture, or matplotlib is not installed.
     """
+    legend = _validate.flag("legend", legend)
     view = Panels(mixture, X, feature_names, labels, colors, style)
     grid = checked_grid(ax, mixture.n_features) if is_grid(ax) else None
     count = CORNER_FEATURES if ax is None else 2 if grid is None else len(grid)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from . import _validate, container, criteria, rules, stopping, threads
+from . import _validate, container, criteria, rules, sources, stopping, threads
 from ._selection_record import CRITERIA, blank_table, record_of, selection_of
 from ._sweep import Candidate, Sweep, folds_of, held_out, raise_unvalidated
 from .covariance import family
@@ -257,6 +257,7 @@ def explore(
 
     Within the limits of ``stopping.within``.
     """
+    sources.refuse_chunks(X, "Select on a memory-mapped file, or on a sample of the rows.")
     X = _validate.data(X, allow_1d=True)
     weight = _validate.sample_weight(sample_weight, len(X))
     counts = _counts(n_components)
@@ -433,7 +434,7 @@ def _first(row: np.void) -> str:
 
 
 def _bar(progress: bool, n_steps: int, options: FitOptions):
-    if not progress:
+    if not _validate.flag("progress", progress):
         return nullcontext()
     from .progress import Steps
 

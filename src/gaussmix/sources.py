@@ -184,12 +184,24 @@ def open_rows(X: Any, sample_weight: Any) -> tuple[Rows, np.ndarray | None]:
     if isinstance(X, np.memmap) and X.ndim == 2 and not _is_native(X):
         step = max(1, CONVERTED_VALUES // max(X.shape[1], 1))
         rows = Source(lambda: (X[begin : begin + step] for begin in range(0, len(X), step)))
-    elif (callable(X) and not hasattr(X, "__array__")) or _is_sequence_of_chunks(X):
+    elif _is_chunks(X):
         rows = Source(X)
     else:
         rows = _validate.data(X, allow_1d=True)
         return rows, _validate.sample_weight(sample_weight, len(rows))
     return rows, _chunked_weight(sample_weight, rows)
+
+
+def refuse_chunks(X: Any, remedy: str) -> None:
+    """Raise InvalidTypeError, with the remedy, if X is a sequence or a function of chunks."""
+    if hasattr(X, "__next__") or _is_chunks(X):
+        what = "a list of chunks" if isinstance(X, list) else f"chunks ({type(X).__name__})"
+        raise InvalidTypeError(f"X is {what}, and one array is expected. {remedy}")
+
+
+def _is_chunks(X: Any) -> bool:
+    """Whether X is a function or a sequence of chunks."""
+    return (callable(X) and not hasattr(X, "__array__")) or _is_sequence_of_chunks(X)
 
 
 def _is_native(X: np.ndarray) -> bool:

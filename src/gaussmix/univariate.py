@@ -183,6 +183,10 @@ def _components(mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _points(name: str, value) -> tuple[np.ndarray, bool]:
     """(N,) float64, and whether it was a single number; infinities pass, NaN does not."""
     if _validate.shape_of(name, value) == ():
+        if isinstance(value, np.ndarray):
+            value = value[()]
+        if isinstance(value, (float, np.floating)) and value != value:
+            raise InvalidInputError(f"{name} is NaN. Drop such points.")
         return np.array([_validate.real(name, value, -math.inf, allow_inf=True)]), True
     rows = _validate.data(value, name=name, n_features=1, min_rows=0)
     points = rows[:, 0].astype(np.float64)
