@@ -67,6 +67,14 @@ class _Attempt(NamedTuple):
     unused: frozenset[int]  # components whose weight the user gave as 0
 
 
+def _by_likelihood(shorts: list[_Attempt]) -> list[_Attempt]:
+    """The highest first; runs to one optimum, which rounding alone tells apart, by their number."""
+    by_number = sorted(shorts, key=lambda short: short.number)
+    return sorted(
+        by_number, key=lambda short: float(f"{short.run.objective[-1]:.6e}"), reverse=True
+    )
+
+
 class Search:
     """Runs starts, short and long, and keeps the best; a failing one takes no other down."""
 
@@ -156,7 +164,7 @@ class Search:
 
     def _better_half(self, shorts: list[_Attempt], limit: int) -> list[_Attempt]:
         """The better half of short runs, taken on to `limit` iterations; the others fall out."""
-        shorts = sorted(shorts, key=self._rank, reverse=True)
+        shorts = _by_likelihood(shorts)
         kept: list[_Attempt] = []
         for short in shorts:
             if len(kept) < (len(shorts) + 1) // 2 and not self.stopped:
@@ -169,7 +177,7 @@ class Search:
     ) -> list[_Attempt]:
         """The best short run alone, run to the end; the next one where that fails."""
         reports[:] = [replace(report, continued=False) for report in reports]
-        for short in sorted(shorts, key=self._rank, reverse=True):
+        for short in _by_likelihood(shorts):
             kind = reports[short.number].kind
             try:
                 attempt = self._continue(short, max_iter)
