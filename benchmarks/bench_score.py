@@ -27,6 +27,42 @@ class Score:
         self.call(self.X)
 
 
+class Scorer:
+    """What does a call of the frozen scorer cost, and what does freezing?"""
+
+    params = (
+        ["logpdf", "predict_proba", "predict", "nearest"],
+        ["d2k3", "d8k16"],
+        [1, 16],
+        ["full", "tied", "diag"],
+    )
+    param_names = ("method", "shape", "n_rows", "covariance_type")
+
+    def setup(self, method, shape, n_rows, covariance_type):
+        size = {"d2k3": (2, 3), "d8k16": (8, 16)}[shape]
+        case = _data.make(_data.Shape(n_rows, *size), covariance_type)
+        self.mixture, self.x = case.truth, case.X[0].copy() if n_rows == 1 else case.X
+        self.call = getattr(self.mixture.scorer(), method)
+        self.out = None if n_rows == 1 and method != "predict_proba" else self.call(self.x)
+
+    def time_call(self, method, shape, n_rows, covariance_type):
+        self.call(self.x, out=self.out)
+
+
+class Freeze:
+    """What does making a scorer cost?"""
+
+    params = (["d2k8", "d32k16"], _data.COVARIANCE_TYPES)
+    param_names = ("shape", "covariance_type")
+
+    def setup(self, shape, covariance_type):
+        size = _data.SHAPES[shape]._replace(n_samples=1)
+        self.mixture = _data.make(size, covariance_type).truth
+
+    def time_scorer(self, shape, covariance_type):
+        self.mixture.scorer()
+
+
 class Regression:
     """What does regression of half of the features on the others cost?"""
 
