@@ -123,3 +123,15 @@ def test_a_selection_far_away_is_the_same_and_warns_of_the_offset(X):
     assert moved.chosen == plain.chosen
     np.testing.assert_allclose(moved.table["bic"], plain.table["bic"], rtol=1e-5)
     np.testing.assert_allclose(moved.mixture.score(X + 2.0**41), plain.mixture.score(X), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.DegenerateComponentWarning")
+@pytest.mark.parametrize("take", [lambda fit: fit.mixture, lambda fit: "kmeans"])
+def test_a_saved_stream_far_away_goes_on_with_the_same_bits(X, tmp_path, take):
+    Y, path = X + OFFSET, tmp_path / "stream.gmix"
+    online = gm.OnlineMixture(2, start=take(gm.fit(Y, 2, seed=0)), start_rows=60, seed=0)
+    online.update(Y[:80])
+    gm.save(online, path)
+    loaded = gm.load(path)
+    assert loaded.mixture == online.mixture
+    assert loaded.update(Y[80:]).mixture == online.update(Y[80:]).mixture

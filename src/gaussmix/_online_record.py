@@ -9,6 +9,7 @@ from .container import Record
 from .covariance import Floor
 from .errors import InvalidInputError
 from .first_rows import FirstRows
+from .frame import Frame
 from .kernels.contract import LAYOUTS, MARK_HELD, MARK_NONE, MARK_RAISED, offsets
 from .mixture import Mixture
 from .records import NONE
@@ -61,7 +62,7 @@ def record_of(online) -> Record:
     if moment.first.batches:
         record.nest("first", _first_record(moment.first))
     if moment.recursion is not None:
-        record.nest("recursion", _recursion_record(moment.recursion))
+        record.nest("recursion", _recursion_record(moment.recursion, moment.frame))
     return record
 
 
@@ -84,7 +85,9 @@ def online_of(record: Record, make):
     options = dict(zip((*_OPTIONS, *_STEPS), (*given, *steps.tolist()), strict=True))
     if np.isnan(options["half_life"]):
         options["half_life"] = None
-    recursion = _recursion_of(found[0], options) if "recursion" in parts else None
+    recursion, frame = None, None
+    if "recursion" in parts:
+        recursion, frame = _recursion_of(found[0], options)
     if recursion is None or start in KINDS:
         online = make(**options, start=own.arrays["start"] if start is None else start)
     else:
@@ -99,6 +102,7 @@ def online_of(record: Record, make):
         n_updates=_validate.integer("n_updates", n_updates, 0),
         first=_first_of(found[0]) if "first" in parts else FirstRows(),
         recursion=recursion,
+        frame=frame,
         repairs=tuple(repairs_of(report)),
     )
     return online
@@ -129,12 +133,14 @@ def _first_of(record: Record) -> FirstRows:
     return FirstRows(((X.copy(), weights),), n_positive, total)
 
 
-def _recursion_record(recursion: Recursion) -> Record:
+def _recursion_record(recursion: Recursion, frame: Frame | None) -> Record:
     floor, average = recursion.floor, recursion.average
     arrays = {
         "marks": recursion.marks,
         "rates": np.array([recursion.weight, recursion.concentration, recursion.new_share]),
     }
+    if frame is not None:
+        arrays["origin"] = frame.origin
     if recursion.sums is not None:
         arrays["sums"] = recursion.sums
     if floor is not None:
@@ -148,7 +154,7 @@ def _recursion_record(recursion: Recursion) -> Record:
     return record
 
 
-def _recursion_of(record: Record, options: dict) -> Recursion:
+def _recursion_of(record: Record, options: dict) -> tuple[Recursion, Frame | None]:
     own, part = record.split("mixture")
     n_rows, mended = records.fields(own, n_rows=int, mended=bool)
     mixture = records.mixture_of(part, Mixture)
@@ -158,7 +164,7 @@ def _recursion_of(record: Record, options: dict) -> Recursion:
     ):
         raise InvalidInputError("the mixture of the recursion does not fit its options.")
     averages = [f"average_{name}" for name in (*_PARAMETERS, "weight")]
-    given = [name for name in ("sums", "floor") if name in own.arrays]
+    given = [name for name in ("sums", "floor", "origin") if name in own.arrays]
     given += averages if averages[0] in own.arrays else []
     records.numbers(own, "rates", *given, marks="i8")
     marks = own.arrays["marks"]
@@ -168,7 +174,9 @@ def _recursion_of(record: Record, options: dict) -> Recursion:
     rates = _validate.array("rates", own.arrays["rates"], (3,))
     if (rates < 0.0).any():
         raise InvalidInputError(f"rates are {rates.tolist()}; none may be below 0.")
-    sums = floor = average = None
+    sums = floor = average = frame = None
+    if "origin" in given:
+        frame = Frame(_validate.array("origin", own.arrays["origin"], (n_features,)).copy())
     if "sums" in given:
         size = offsets(n_components, n_features, LAYOUTS[gather_layout(mixture)]).size
         sums = _validate.array("sums", own.arrays["sums"], (size,)).copy()
@@ -186,7 +194,7 @@ def _recursion_of(record: Record, options: dict) -> Recursion:
             raise InvalidInputError("the average does not fit the mixture.")
         parameters = (weights.copy(), means.copy(), covariances.copy())
         average = Average(parameters, _validate.real("average_weight", weight.tolist(), 0.0))
-    return Recursion(
+    recursion = Recursion(
         mixture,
         sums,
         _validate.integer("n_rows", n_rows, 0),
@@ -197,3 +205,4 @@ def _recursion_of(record: Record, options: dict) -> Recursion:
         marks.copy(),
         mended,
     )
+    return recursion, frame
