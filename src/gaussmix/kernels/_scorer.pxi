@@ -101,7 +101,7 @@ cdef class Scorer:
         """Nearest component of a row (int) or of each of several (N,), or -1 outside the gate."""
         cdef double limit = -1.0
         if gate is not None:
-            if type(gate) is not float or not <double>gate > 0.0:
+            if type(gate) is not float and type(gate) is not int or not 0.0 < gate < 1e300:
                 return self.plain.nearest(x, gate, out=out)
             limit = gate
         result = self.score(x, WANT_NEAREST, limit, out)
@@ -130,7 +130,7 @@ cdef class Scorer:
         # One feature is as in Mixture: the numbers of a one-dimensional array are rows.
         form = ROW if buffer.ndim == 1 and n_features > 1 else ROWS
         axis = buffer.ndim - 1 if n_features > 1 or buffer.ndim == 2 else 1
-        if (buffer.ndim < 1 or buffer.ndim > 2 or buffer.format[1] != 0
+        if (buffer.ndim < 1 or buffer.ndim > 2 or buffer.format == NULL or buffer.format[1] != 0
                 or (buffer.format[0] != b"d" and buffer.format[0] != b"f")
                 or (axis < buffer.ndim and buffer.shape[axis] != n_features)
                 or not lies_within(x, buffer)):
@@ -204,14 +204,17 @@ cdef class Scorer:
         """Whether results fit: the shape, the type, C-contiguous, aligned."""
         cdef int n_dims = form == ROWS
         cdef bint labels = want == WANT_LABELS or want == WANT_NEAREST
-        cdef char code = into.format[0]
+        cdef char code
+        if into.format == NULL or into.format[1] != 0:
+            return False
+        code = into.format[0]
         if want == WANT_RESPONSIBILITIES:
             n_dims += 1
             if (into.ndim != n_dims
                     or into.shape[n_dims - 1] != self.frozen.model.n_components):
                 return False
         return (into.ndim == n_dims and (form == ROW or into.shape[0] == n_rows)
-                and into.itemsize == 8 and into.format[1] == 0
+                and into.itemsize == 8
                 and (code == b"l" or code == b"q" if labels else code == b"d")
                 and <size_t>into.buf % 8 == 0 and PyBuffer_IsContiguous(<Py_buffer *>into, b"C"))
 
