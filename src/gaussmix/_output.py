@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +15,24 @@ INT64 = np.dtype(np.int64)
 # Bits of ndarray.flags.num: C-contiguous, aligned, writeable; owns its data.
 _WRITEABLE, _OWNS_DATA = 0x1 | 0x100 | 0x400, 0x4
 _OVERLAP_WORK = 1000  # candidates NumPy may look at to tell whether strided arrays share elements
+
+
+def result(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A new array for results, not filled.
+
+    Raises
+    ------
+    InvalidInputError
+        If no machine could address it; NumPy's MemoryError, which names shape and size as well,
+        if this one cannot hold it.
+    """
+    try:
+        return np.empty(shape, dtype)
+    except (ValueError, OverflowError):
+        raise InvalidInputError(
+            f"a result of shape {shape} needs {math.prod(shape) * dtype.itemsize:.3g} bytes, more "
+            "than can be addressed. Ask for fewer rows at a time."
+        ) from None
 
 
 def output(out: Any, shape: tuple[int, ...], dtype: np.dtype, X: np.ndarray) -> np.ndarray:

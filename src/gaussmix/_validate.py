@@ -15,11 +15,12 @@ import numpy as np
 from ._convert import FLOAT32, FLOAT64, column_names, floats, is_table
 from ._convert import plain_array as _plain_array
 from ._convert import table_array as _table_array
-from ._output import INT64, output
+from ._output import INT64, output, result
 from ._parameters import choice, counted, features, flag, integer, real, seed, shown
 from .errors import InvalidInputError
 
 __all__ = [
+    "CONVERTED_VALUES",
     "FLOAT64",
     "INT64",
     "array",
@@ -33,6 +34,7 @@ __all__ = [
     "output",
     "raise_nonfinite",
     "real",
+    "result",
     "row_or_rows",
     "sample_weight",
     "seed",
@@ -47,6 +49,7 @@ __all__ = [
 RESPONSIBILITY_SUM_TOLERANCE = 1e-6
 LARGEST_WEIGHT_SUM = 1e100
 SMALLEST_WEIGHT_SUM = 1e-290  # below it, products with responsibilities lose digits to underflow
+CONVERTED_VALUES = 1 << 20  # held as float64 at once, where conversion goes piece by piece
 _CHUNK_VALUES = 1 << 16
 # Bits of ndarray.flags.num, NumPy's C interface: one look instead of three.
 _CONTIGUOUS, _OWNS_DATA, _ALIGNED = 0x1 | 0x2, 0x4, 0x100
@@ -59,6 +62,7 @@ def data(
     n_features: int | None = None,
     min_rows: int = 1,
     allow_1d: bool = False,
+    piecewise: bool = False,
 ) -> np.ndarray:
     """The rows of `X`, (N, D) native aligned float32 or float64, not copied where possible.
 
@@ -79,6 +83,9 @@ def data(
         Number of rows required.
     allow_1d : bool
         Whether one-dimensional input is taken as one feature.
+    piecewise : bool
+        Whether many integers may stay as they are, for the caller to convert a piece at a time:
+        as float64, bytes of a memory-mapped file need eight times its size.
 
     Raises
     ------
@@ -105,6 +112,9 @@ def data(
     else:
         rows = _plain_array(X, name)
         rows = _two_dimensional(rows, name, allow_1d or n_features == 1)
+        if piecewise and rows.dtype.kind in "iub" and rows.size > CONVERTED_VALUES:
+            _check_shape(rows, name, n_features, min_rows)
+            return rows
         rows = floats(rows, name)
     _check_shape(rows, name, n_features, min_rows)
     return rows if rows.flags.aligned else rows.copy()

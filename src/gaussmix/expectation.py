@@ -201,6 +201,8 @@ def evaluate(
 ) -> np.ndarray:
     """Fill and return `out` with what `want` names, for each row of X; O(N K D^2).
 
+    Rows may be integers, as ``_validate.data(piecewise=True)`` leaves them.
+
     Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
     """
     n_rows = len(X)
@@ -210,11 +212,13 @@ def evaluate(
         _evaluate_rows(X, slice(0, n_rows), parameters, want, out, 1)
         return out
     step = max(64, n_rows * CALL_FLOPS * count // flops)
+    if X.dtype.kind != "f":
+        step = min(step, max(64, _validate.CONVERTED_VALUES // X.shape[1]))
     for begin in range(0, n_rows, step):
         stopping.check()
         rows = slice(begin, begin + step)
         with threads.share(count) as n_threads:
-            _evaluate_rows(X, rows, parameters, want, out[rows], n_threads)
+            _evaluate_rows(*_floating(X, rows), parameters, want, out[rows], n_threads)
     return out
 
 
@@ -236,7 +240,7 @@ def log_likelihood(
         rows = slice(begin, begin + step)
         out = buffer[: min(step, len(X) - begin)]
         with threads.share(count) as n_threads:
-            _evaluate_rows(X, rows, parameters, contract.WANT_LOGPDF, out, n_threads)
+            _evaluate_rows(*_floating(X, rows), parameters, contract.WANT_LOGPDF, out, n_threads)
         if sample_weight is not None:
             out[sample_weight[rows] == 0.0] = 0.0  # also where the log density is -inf
             out *= sample_weight[rows]
@@ -249,6 +253,11 @@ def _n_threads(flops: int, n_threads: int | None) -> int:
     if flops > SERIAL_FLOPS or n_threads is not None:
         count = threads.resolve(n_threads)
     return count if flops > SERIAL_FLOPS else 1
+
+
+def _floating(X: np.ndarray, rows: slice) -> tuple[np.ndarray, slice]:
+    """`X` and the rows wanted; of integers these rows alone, converted."""
+    return (X, rows) if X.dtype.kind == "f" else (_validate.floats(X[rows], "X"), slice(0, None))
 
 
 def _evaluate_rows(X, rows: slice, parameters, want: int, out, n_threads: int) -> None:

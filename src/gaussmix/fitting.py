@@ -15,6 +15,7 @@ from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
 from .frame import Frame
+from .kernels import contract
 from .mixture import Mixture, frozen
 from .results import FitResult, IterationState
 from .search import FitOptions, Search, Start
@@ -333,7 +334,7 @@ def run_in_frame(
     count = threads.resolve(options.n_threads)
     chosen = family(options.covariance_type)
     _check_rows(X, weight, options.n_components)
-    _check_memory(X.shape[1], options)
+    _check_memory(*X.shape, options)
     explicit = [] if start is None and proposals else _explicit_start(start, X, options)
     journal = None
     if keeping is not None:
@@ -431,20 +432,31 @@ def _check_rows(X: Rows, weight: np.ndarray | None, n_components: int) -> None:
         )
 
 
-def _check_memory(n_features: int, options: FitOptions) -> None:
-    """Refuse a mixture whose own arrays could not be addressed, before anything is allocated."""
-    n_bytes = (
-        8
-        * 6
-        * options.n_components
-        * n_features
-        * max(n_features if options.covariance_type in ("full", "tied") else 1, 1)
-    )
-    if n_bytes > 1 << 46:
+def _check_memory(n_rows: int, n_features: int, options: FitOptions) -> None:
+    """Refuse a mixture that does not fit into memory, before anything is allocated.
+
+    Counted are the accumulators that the rows reach, and six more sets of sums for the mixtures
+    and statistics of an iteration.
+    """
+    layout = contract.LAYOUTS[family(options.covariance_type).layout]
+    plan = contract.plan(options.n_components, n_features, layout)
+    sets = 6 + min(plan.n_accumulators, -(-n_rows // plan.slot_rows))
+    n_bytes = 8 * sets * contract.offsets(options.n_components, n_features, layout).size
+    available = _physical_memory()
+    if n_bytes > available:
         raise InvalidInputError(
-            f"n_components={options.n_components} with {n_features} features needs about "
-            f"{n_bytes:.3g} bytes; use fewer components or a simpler covariance_type."
+            f"n_components={options.n_components} with {n_features} features and covariance_type="
+            f"{options.covariance_type!r} needs about {n_bytes:.3g} bytes, but this machine has "
+            f"{available:.3g}; use fewer components or a simpler covariance_type."
         )
+
+
+def _physical_memory() -> int:
+    """Bytes of memory of this machine, or what no machine has where that is not known."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return 1 << 46
 
 
 def _check_constant(summary: diagnosis.Summary, reg_covar: float) -> None:

@@ -51,9 +51,10 @@ class Mixture(Derived):
     Notes
     -----
     Construction costs O(K D^3). Methods that take X accept (N, D) arrays of float32 or float64
-    in any memory order without copying, and (N,) if D = 1. They raise InvalidInputError if X
-    has another number of columns or holds NaN or an infinity. `n_threads=None` means as many
-    as the machine, ``OMP_NUM_THREADS`` and container limits allow; small batches use one.
+    in any memory order without copying, and (N,) if D = 1; scoring converts integers piece by
+    piece. They raise InvalidInputError if X has another number of columns or holds NaN or an
+    infinity. `n_threads=None` means as many as the machine, ``OMP_NUM_THREADS`` and container
+    limits allow; small batches use one.
     `out` takes the result instead of a new array and is what comes back: an array of the result's
     shape, float64 (int64 for labels), C-contiguous, writeable and apart from X. After an error it
     may be written in part.
@@ -239,7 +240,7 @@ class Mixture(Derived):
 
     def score(self, X, sample_weight=None, n_threads: int | None = None) -> float:
         """Mean log-likelihood per unit of sample weight, in nats; holds no N-sized array."""
-        X = _validate.data(X, n_features=self.n_features)
+        X = _validate.data(X, n_features=self.n_features, piecewise=True)
         weight = _validate.sample_weight(sample_weight, len(X))
         total = log_likelihood(X, weight, self.kernel_parameters, n_threads)
         return total / (len(X) if weight is None else float(weight.sum()))
@@ -298,9 +299,10 @@ class Mixture(Derived):
         O(n D^2). A point is mu_z + P_z^-1 e with e standard normal.
         """
         n = _validate.integer("n", n, 0)
+        X = _validate.result((n, self.n_features), _validate.FLOAT64)
         rng = _validate.seed(seed)
         z = rng.choice(self.n_components, size=n, p=self.weights / self.weights.sum())
-        X = rng.standard_normal((n, self.n_features))
+        rng.standard_normal(out=X)
         kind, factors = self.kernel_parameters.factor_kind, self.kernel_parameters.factors
         for k in range(self.n_components):
             rows = np.flatnonzero(z == k)
@@ -312,13 +314,17 @@ class Mixture(Derived):
         return X, z
 
     def _evaluate(self, X, want: int, n_threads: int | None, out) -> np.ndarray:
-        X = _validate.data(X, n_features=self.n_features, min_rows=0)
+        X = _validate.data(X, n_features=self.n_features, min_rows=0, piecewise=True)
         shape, dtype = (len(X),), _validate.FLOAT64
         if want == contract.WANT_LABELS:
             dtype = _validate.INT64
         elif want != contract.WANT_LOGPDF:
             shape = len(X), self.n_components
-        out = np.empty(shape, dtype) if out is None else _validate.output(out, shape, dtype, X)
+        out = (
+            _validate.result(shape, dtype)
+            if out is None
+            else _validate.output(out, shape, dtype, X)
+        )
         return evaluate(X, self.kernel_parameters, want, out, n_threads)
 
 

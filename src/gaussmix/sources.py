@@ -14,7 +14,6 @@ import numpy as np
 from . import _validate, stopping
 from .errors import InvalidInputError, InvalidTypeError
 
-CONVERTED_VALUES = 1 << 20  # of a memory-mapped file, held as float64 at once
 SCAN_ROWS = 1 << 16  # rows compared at once to find extremes
 
 ONE_SHOT = (
@@ -182,7 +181,7 @@ def open_rows(X: Any, sample_weight: Any) -> tuple[Rows, np.ndarray | None]:
     if hasattr(X, "__next__"):
         raise InvalidTypeError(ONE_SHOT.format(found=f"{type(X).__name__} {_validate.shown(X)}"))
     if isinstance(X, np.memmap) and X.ndim == 2 and not _is_native(X):
-        step = max(1, CONVERTED_VALUES // max(X.shape[1], 1))
+        step = max(1, _validate.CONVERTED_VALUES // max(X.shape[1], 1))
         rows = Source(lambda: (X[begin : begin + step] for begin in range(0, len(X), step)))
     elif _is_chunks(X):
         rows = Source(X)

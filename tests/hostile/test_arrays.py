@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+from gaussmix import _validate, expectation
 
 pandas = pytest.importorskip("pandas")
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -334,3 +335,20 @@ def test_c31_rows_further_apart_than_32_bits_count(dtype):
         result = gm.fit(X, 1, covariance_type="spherical").mixture
         assert result == gm.fit(X.copy(), 1, covariance_type="spherical").mixture
         del X, given
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, bool])
+def test_c17_many_integers_are_converted_piece_by_piece(monkeypatch, dtype):
+    X = np.random.default_rng(0).integers(0, 4, (3000, 2)).astype(dtype)
+    monkeypatch.setattr(_validate, "CONVERTED_VALUES", 1000)
+    monkeypatch.setattr(expectation, "SERIAL_FLOPS", 1000)
+    largest, floats = [], _validate.floats
+    monkeypatch.setattr(
+        _validate, "floats", lambda array, name: largest.append(array.size) or floats(array, name)
+    )
+    for method in ("logpdf", "predict", "predict_proba", "log_joint", "mahalanobis"):
+        call = getattr(MODEL, method)
+        np.testing.assert_array_equal(call(X), call(X.astype(float)))
+    assert max(largest) == 1000
+    monkeypatch.setattr(expectation, "SCORE_ROWS", 500)
+    assert MODEL.score(X) == MODEL.score(X.astype(float))

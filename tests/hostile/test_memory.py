@@ -1,9 +1,12 @@
 """H: memory beyond the data and the result does not grow with the number of rows."""
 
+import re
 import sys
 
+import numpy as np
 import pytest
 
+import gaussmix as gm
 from gaussmix import backends
 
 pytestmark = [
@@ -107,3 +110,28 @@ def test_h6_many_fits_and_scores_leak_nothing(run_python):
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
     """
     assert float(run_python(code)) < 1.0
+
+
+MODEL = gm.Mixture([1.0], [0.0], [1.0], "spherical")
+
+
+def _rows(n_rows, n_columns):
+    return np.broadcast_to(np.ones((1, n_columns)), (n_rows, n_columns))
+
+
+TOO_LARGE = {
+    "K = 10^9": (lambda: gm.fit(_rows(2 * 10**9, 1), 10**9), "n_components=1000000000"),
+    "D = 10^6, full": (lambda: gm.fit(_rows(10, 10**6), 1), "1000000 features"),
+    "D = 10^6, tied": (lambda: gm.fit(_rows(10, 10**6), 1, covariance_type="tied"), "'tied'"),
+    "10^17 rows": (lambda: MODEL.log_joint(_rows(10**17, 1)), "8e+17 bytes"),
+    "10^12 draws": (lambda: MODEL.sample(10**12), "7.28 TiB"),
+    "10^30 draws": (lambda: MODEL.sample(10**30), "8e+30 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_h4_what_cannot_fit_into_memory_is_refused_with_its_size(case):
+    call, says = TOO_LARGE[case]
+    with pytest.raises((gm.InvalidInputError, MemoryError), match=re.escape(says)) as caught:
+        call()
+    assert re.search(r"\d ?(bytes|[TPE]iB)", str(caught.value))

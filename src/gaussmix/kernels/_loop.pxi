@@ -232,8 +232,8 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
     try:
         read_rows(&views, X, &problem)
         read_step(&views, step, &problem, &fit)
-        if problem.X.n_features != fit.n_features:
-            raise ValueError(f"X has shape {X.shape}; {fit.n_features} columns are needed.")
+        if problem.X.n_features != fit.n_features or problem.X.n_rows < 1:
+            raise ValueError(f"X has shape {X.shape}; rows of {fit.n_features} columns are needed.")
         n_pieces = read_sums(&views, &problem, sample_weight, 0, rule, accumulators, plan)
         if problem.rule.code not in (RULE_SOFT, RULE_HARD):
             raise ValueError(f"rule is {rule}; the loop knows RULE_SOFT and RULE_HARD.")
