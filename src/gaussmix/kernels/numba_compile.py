@@ -16,7 +16,13 @@ from . import contract, numba_loop, numba_maximise, numba_moments, numba_stages,
 STAGES = (contract, numba_tiles, numba_stages, numba_moments, numba_maximise, numba_loop)
 
 _compiled: dict[Callable, Callable] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A fork waits for a compilation in another thread: its locks, Numba's among them, would
+    # stay locked in the child.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 def compiled(driver: Callable, signature) -> Callable:
@@ -29,7 +35,11 @@ def compiled(driver: Callable, signature) -> Callable:
 
 
 def _compile(function: Callable, signature) -> Callable:
-    options = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+    options = {
+        "nogil": True,
+        "error_model": "numpy",
+        "boundscheck": None,
+    }  # NUMBA_BOUNDSCHECK decides
     with _existing_directory():
         try:
             return njit(signature, cache=True, **options)(function)

@@ -36,7 +36,7 @@ EXP_LOWEST = -708.0  # below it exp is taken as 0, which spares subnormal number
 _OPTIONS = {
     "nogil": True,
     "error_model": "numpy",
-    "boundscheck": False,
+    "boundscheck": None,  # NUMBA_BOUNDSCHECK decides
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
