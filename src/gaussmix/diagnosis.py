@@ -302,16 +302,39 @@ def _floored(
         repairs.append(Repair("rank", None, None, iteration, message))
     elif varying == n_features or _collapsed(run, components, summary, floor):
         mass = ", ".join(f"{run.statistics.mass[k]:.3g}" for k in components[:NAMED])
+        columns = {k: _narrowest(run.mixture, k, summary) for k in components}
+        where = list(dict.fromkeys(column for column in columns.values() if column is not None))
         message = (
             f"{noun} collapsed to the floor reg_covar={floor.relative:g}"
             + ("" if tied else f" (mass {mass}{_more(components)})")
+            + (f" in {_columns_named(where)}" if where else "")
             + ". Use fewer components, a simpler covariance_type or a larger reg_covar."
         )
         repairs += [
-            Repair("floor", None if tied else k, None, run.floored[k], message)
+            Repair("floor", None if tied else k, columns[k], run.floored[k], message)
             for k in (components[:1] if tied else components)
         ]
     return repairs
+
+
+def _narrowest(mixture: Mixture, component: int, summary: Summary) -> int | None:
+    """The column that has most part in a covariance's narrowest direction, in scaled features.
+
+    One of those that vary; None for "spherical", which is as narrow in all.
+    """
+    varying = np.flatnonzero(~summary.constant)
+    if mixture.covariance_type == "spherical" or not len(varying):
+        return None
+    scale = summary.scale[varying]
+    covariance = mixture.dense_covariances()[component][np.ix_(varying, varying)]
+    vectors = np.linalg.eigh(covariance / scale[:, None] / scale)[1]
+    return int(varying[np.argmax(np.abs(vectors[:, 0]))])
+
+
+def _columns_named(columns: list[int]) -> str:
+    """``column 1`` or ``columns 1, 2 and 7 more``."""
+    noun = "column" if len(columns) == 1 else "columns"
+    return f"{noun} {', '.join(map(str, columns[:NAMED]))}{_more(columns)}"
 
 
 def _collapsed(run: Run, components: list[int], summary: Summary, floor: Floor) -> bool:

@@ -50,6 +50,8 @@ class Repair:
         "few rows" (a mass of less than one and a half), "rank" (linearly dependent columns)
         or "coinciding" (all components are in one place).
     component, feature : int or None
+        Of "floor", `feature` is the column with most part in the narrowest direction; None
+        where all are alike ("spherical").
     iteration : int
         First iteration in which it happened; 0 before the first, and for "re-seeded";
         the last one for "coinciding" and for rows of a component that is not at the floor.

@@ -298,3 +298,17 @@ def test_b20_a_nan_inside_em_ends_the_fit_with_iteration_and_component(
             normal(400), 2, covariance_type=covariance_type, tol=0.0, max_iter=100, start="random",
             seed=0, callback=lambda state: False,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_a_collapsed_component_is_named_with_its_column(judge, covariance_type):
+    X = clusters(80, 3)
+    X[:40, 1] = 8.0  # within a cluster only: the column itself varies
+    result = judge(
+        lambda: gm.fit(X, 2, covariance_type=covariance_type, seed=0),
+        warning=gm.DegenerateComponentWarning,
+        says=["collapsed to the floor", "in column 1."],
+    )
+    (repair,) = [repair for repair in result.repairs if repair.kind == "floor"]
+    assert repair.feature == 1
+    assert abs(result.mixture.means[repair.component, 1] - 8.0) < 1e-9
