@@ -5,6 +5,7 @@ import copy
 import pickle
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -218,6 +219,25 @@ def test_scratch_beyond_the_stack_gives_the_same_bits(shape):
     for rows in (X[0], X[:3], X):
         expected = mixture.predict_proba(np.atleast_2d(rows)).reshape(*rows.shape[:-1], -1)
         np.testing.assert_array_equal(mixture.scorer().predict_proba(rows), expected)
+
+
+@compiled
+def test_a_row_into_out_allocates_nothing():
+    scorer = gm.Mixture(np.full(64, 1 / 64), np.eye(64), np.eye(64), "tied").scorer()
+    row, out = np.zeros(64), np.empty(64)
+    tracemalloc.start()
+    try:
+        for _ in range(3):  # NumPy keeps what the buffer protocol needs with the array
+            scorer.predict_proba(row, out=out)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        scorer.predict_proba(row, out=out)
+        scorer.responsibilities_into(row, out)
+        scorer.predict(row)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - before < out.nbytes / 2  # bound methods and the like
 
 
 @compiled

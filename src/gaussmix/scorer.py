@@ -43,10 +43,10 @@ class Scorer(metaclass=ABCMeta):  # noqa: B024 (for `register`)
 
     A scorer never changes and may be used by any number of threads at once. It starts none, and
     keeps the GIL in calls of up to some 20 microseconds, as handing it over may cost more. Nothing
-    but the result is allocated, as long as a call's scratch fits on the stack: 16 KB, which is
-    enough for a row of a hundred features or a thousand components. Many rows are better served by
-    `Mixture`, which takes all cores. A scorer can be copied and pickled; a pickle holds the
-    mixture, whose arrays are checked when it is read.
+    but the result is allocated, as long as a call's scratch fits on the stack: 16 KB, enough for a
+    row of a hundred features and a thousand components, or for more than a few rows while 3 D + K
+    is below 60. Many rows are better served by `Mixture`, which takes all cores. A scorer can be
+    copied and pickled; a pickle holds the mixture, whose arrays are checked when it is read.
     """
 
     __slots__ = ("__weakref__", "mixture")

@@ -19,8 +19,9 @@
  * Threads. With a model and the table in hand no function needs the GIL or takes a lock, and any
  * number of threads may use one model. None starts a thread.
  *
- * Memory. Scratch is taken from the stack, at most 17 KiB. Beyond that, which takes more than about
- * a hundred features or a thousand components for one row, a call allocates and frees.
+ * Memory. A call takes less than 20 KB of the stack. Scratch beyond that is allocated and freed: for
+ * one row from a hundred features and a thousand components on, for more than a few rows at a time
+ * from three times the features plus the components = 60 on, which costs little beside the rows.
  *
  * Results are the bits that Mixture's methods give for the same rows. Where a function returns
  * something other than GAUSSMIX_OK, results may have been written in part and mean nothing.
