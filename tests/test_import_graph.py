@@ -22,6 +22,7 @@ TIERS = [
     ["expectation", "chi_square"],
     ["_line", "_landscape", "_basins", "_peaks", "modes", "hills"],
     ["gate", "conditional", "information", "univariate", "scorer", "c_api", "numba_api"],
+    ["_exchange", "c_code", "interchange", "onnx_graph"],
     ["_derived", "mixture"],
     ["maximisation", "merging", "schedule", "first_rows"],
     ["results"],
@@ -44,7 +45,8 @@ RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 
 # What may be imported beside NumPy and the standard library, and where.
 OTHERS = {
-    "sklearn": {"estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"},
+    "sklearn": {"estimator", "_sklearn_parameters", "_sklearn_state", "_verbose", "interchange"},
+    "onnx": {"onnx_graph"},
     "numba": {"kernels", "numba_api"},
     "matplotlib": {"_drawing", "_panels", "_hill_plot"},
     "tqdm": {"progress", "_fit_command"},

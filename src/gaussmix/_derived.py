@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._exchange import Exchange
 from .kernels import contract
 
 
@@ -20,8 +21,8 @@ class MixtureArrays(NamedTuple):
     factors: np.ndarray
 
 
-class Derived:
-    """What follows from a mixture: the nearest component, parts of it, regression, hills, files."""
+class Derived(Exchange):
+    """What follows from a mixture: the nearest component, parts of it, regression, hills."""
 
     __slots__ = ()
 
@@ -372,36 +373,3 @@ class Derived:
         from .hills import assign
 
         return assign(self, X, method, n_threads)
-
-    def save(self, path, *, feature_names=None) -> None:
-        """Write the mixture to a model file, completely or not at all; `gaussmix.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            By custom it ends in ``.gmix``. A symbolic link is followed; an older file is replaced,
-            and stays whole if anything goes wrong.
-        feature_names : sequence of D str, optional
-            Names of the columns, kept with the mixture.
-
-        Raises
-        ------
-        InvalidInputError
-            If the names do not fit, or `path` is something else than a regular file.
-        OSError
-            If the directory is absent, full or not writable.
-        """
-        from .container import write
-
-        write(path, self._record(feature_names))
-
-    def _record(self, feature_names=None):
-        from .records import mixture_record
-
-        return mixture_record(self, feature_names)
-
-    @classmethod
-    def _of_record(cls, record):
-        from .records import mixture_of
-
-        return mixture_of(record, cls)

@@ -27,7 +27,7 @@ def mixture_record(mixture, feature_names: Sequence[str] | None = None) -> Recor
     """The record of a mixture, with the names of its features if there are such."""
     arrays = {name: getattr(mixture, name) for name in ("weights", "means", "covariances")}
     if feature_names is not None:
-        arrays["feature_names"] = text(_checked_names(feature_names, mixture.n_features))
+        arrays["feature_names"] = text({"names": checked_names(feature_names, mixture.n_features)})
     return Record("mixture", {"covariance_type": mixture.covariance_type}, arrays)
 
 
@@ -62,10 +62,11 @@ def names_of(record: Record, n_features: int) -> tuple[str, ...] | None:
     document = document_of(record, "feature_names")
     if list(document) != ["names"] or type(document["names"]) is not list:
         raise InvalidInputError("feature_names does not hold the list 'names' and nothing else.")
-    return tuple(_checked_names(document["names"], n_features)["names"])
+    return tuple(checked_names(document["names"], n_features))
 
 
-def _checked_names(feature_names: Sequence[str], n_features: int) -> dict[str, list[str]]:
+def checked_names(feature_names: Sequence[str], n_features: int) -> list[str]:
+    """The names as a list; raises InvalidInputError if they are not one for each feature."""
     names = [feature_names] if isinstance(feature_names, str) else list(feature_names)
     if len(names) != n_features:
         raise InvalidInputError(
@@ -78,7 +79,7 @@ def _checked_names(feature_names: Sequence[str], n_features: int) -> dict[str, l
                 f"feature_names[{position}] = {_validate.shown(name)} is not a string of 1 to "
                 f"{_NAME_CAP} characters without NUL. Rename it."
             )
-    return {"names": [str(name) for name in names]}
+    return [str(name) for name in names]
 
 
 def statistics_record(statistics) -> Record:
