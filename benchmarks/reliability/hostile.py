@@ -2,6 +2,7 @@
 
     python -m benchmarks.reliability hostile                     all cases, on all backends
     python -m benchmarks.reliability hostile --backend numba     on one
+    python -m benchmarks.reliability hostile --peer              scikit-learn fits the data
     python -m benchmarks.reliability hostile --properties 2000   and so many examples by hypothesis
 
 The cases are those of ``tests/hostile/matrix.py``; they run in processes of their own. One that
@@ -27,15 +28,21 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="hostile", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--backend", help="cython, numba or reference (default: all there are)")
     parser.add_argument("--properties", type=int, default=0, help="examples of each property")
+    parser.add_argument("--peer", action="store_true", help="scikit-learn's fits of the data")
     parser.add_argument("--worker", type=int, help="run cases from this one on, for the parent")
     options = parser.parse_args(arguments)
     matrix = of_tests("hostile.matrix")
     if options.worker is not None:
         _work(matrix, options.worker)
         return
-    tally = of_tests("outcomes").Tally("gaussmix")
+    tally = of_tests("outcomes").Tally("scikit-learn" if options.peer else "gaussmix")
     cases = list(matrix.cases())
-    for backend in [options.backend] if options.backend else _backends():
+    if options.peer:
+        for case in cases:
+            if case.call == "fit" and case.kind in matrix.DATA:
+                outcome, detail = matrix.judged_of_peer(case)
+                tally.add(case.kind[0], outcome, f"{case}: {detail}")
+    for backend in [] if options.peer else [options.backend] if options.backend else _backends():
         _try_all(backend, cases, tally)
     if options.properties:
         failed = _properties(options.properties)

@@ -325,6 +325,42 @@ def _correlations(mixture: gm.Mixture) -> np.ndarray:
     return dense / deviations[:, :, None] / deviations[:, None, :]
 
 
+def judged_of_peer(case: Case) -> tuple[str, str]:
+    """The outcome of scikit-learn's fit of the data of a case, by the same identities.
+
+    Its floor, which it adds to variances, may change them by a part in 100,000; a ValueError
+    counts as named, and any warning where the mixture is not right.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    X = DATA[case.kind]()
+    if case.single and isinstance(X, np.ndarray) and X.dtype == np.float64:
+        with np.errstate(all="ignore"):
+            X = X.astype(np.float32)
+    model = GaussianMixture(3, covariance_type=case.covariance_type, random_state=0)
+    seen = observe(lambda: model.fit(X))
+    if seen.error is not None:
+        named = isinstance(seen.error, (ValueError, TypeError))
+        return (REFUSED if named else CRASHED), repr(seen.error)
+    rows = np.asarray(X, dtype=np.longdouble)
+    mean, weights, means = rows.mean(axis=0), model.weights_, model.means_
+    spread = np.sqrt(((rows - mean) ** 2).mean(axis=0))
+    largest = EPS * np.abs(rows).max(axis=0)
+    right = np.isfinite(model.covariances_).all() and abs(weights.sum() - 1.0) < 1e-6
+    right = right and (np.abs(weights @ means - mean) <= 1e-5 * spread + 4.0 * largest).all()
+    if right and case.covariance_type != "spherical":
+        c = model.covariances_
+        own = {"full": lambda: np.einsum("kdd->kd", c), "tied": lambda: np.diagonal(c)[None],
+               "diag": lambda: c}[case.covariance_type]()  # fmt: skip
+        found = (weights[:, None] * (own + (means - mean) ** 2)).sum(axis=0)
+        slack = 1e-5 * spread**2 + 8.0 * largest * spread
+        # A column without variance has the floor, whatever that is.
+        right = (np.abs(found - spread**2) <= slack)[spread > 0].all()
+    if right:
+        return (WARNED if seen.warnings else RIGHT), ""
+    return (WARNED if seen.warnings else WRONG), "off"
+
+
 def sampled(share: float) -> list[Case]:
     """A fixed part of the cases, by a checksum of their names."""
     limit = share * 2.0**32
