@@ -98,7 +98,7 @@ def combine(accumulators, means, layout, total, n_threads):
         check_contiguous(buffer, "total", shape + 1)
         sums = <double *>buffer.buf
         second = sums + n_components + n_components * n_features
-        gap = <double *>malloc(<size_t>(n_features + 1) * sizeof(double))
+        gap = <double *>reserve(<size_t>(n_features + 1) * sizeof(double))
         if gap == NULL:
             raise MemoryError("a row of features does not fit into memory")
         if count * size >= SHARED_SUMS:

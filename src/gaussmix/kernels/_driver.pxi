@@ -153,7 +153,7 @@ cdef Py_ssize_t run(Problem *problem, bint accumulating, Py_ssize_t n_pieces,
     cdef void *memory = NULL
     cdef Py_ssize_t bad = -1, found
     if threads > 1:
-        workspaces = <Workspace *>malloc(threads * sizeof(Workspace))
+        workspaces = <Workspace *>reserve(threads * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError(f"workspaces of {threads} threads")
     try:

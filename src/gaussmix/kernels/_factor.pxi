@@ -5,7 +5,6 @@
 # adds a multiple of a contiguous row, so that it has no sum over lanes.
 
 from libc.math cimport log, sqrt
-from libc.stdlib cimport free, malloc
 
 
 cdef bint cholesky_rows(const double *covariance, double *upper, Py_ssize_t n) noexcept nogil:
@@ -73,7 +72,7 @@ def factorise(covariances, factors, log_determinants):
         check_contiguous(logs_buffer, "log_determinants", shape)
         target = <double *>factors_buffer.buf
         logs = <double *>logs_buffer.buf
-        upper = <double *>malloc(<size_t>(n * n + 1) * sizeof(double))
+        upper = <double *>reserve(<size_t>(n * n + 1) * sizeof(double))
         if upper == NULL:
             raise MemoryError("the Cholesky factor does not fit into memory")
         with nogil:

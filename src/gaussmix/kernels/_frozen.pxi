@@ -81,7 +81,7 @@ cdef int freeze(Frozen *frozen) except -1:
     carver.base = NULL
     carver.used = 0
     carve_frozen(&carver, frozen)
-    frozen.memory = malloc(carver.used + 64)
+    frozen.memory = reserve(carver.used + 64)
     if frozen.memory == NULL:
         raise MemoryError(f"{carver.used} bytes of a scorer's parameters")
     memset(frozen.memory, 0, carver.used + 64)
@@ -202,7 +202,7 @@ cdef int score_rows(const Frozen *frozen, int want, double gate, const Rows *X, 
         carve_workspace(&carver, &problem, False, &workspace)
     needed = carver.used
     if needed > STACK_NUMBERS * sizeof(double):
-        memory = malloc(needed + 64)
+        memory = reserve(needed + 64)
         if memory == NULL:
             return GAUSSMIX_NO_MEMORY
         scratch = <double *>memory

@@ -157,6 +157,7 @@ cdef enum:
     MARK_HELD = 1
     MARK_RAISED = 2
 
+include "_allocation.pxi"
 include "_pack.pxi"
 include "_density.pxi"
 include "_rule.pxi"

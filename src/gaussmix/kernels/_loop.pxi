@@ -77,7 +77,7 @@ cdef double *allocate_fit(Fit *fit, Py_ssize_t state_size) except NULL:
     """One allocation for a state, which stands first, and for the M-step's scratch."""
     cdef Py_ssize_t square = fit.n_features * fit.n_features
     cdef Py_ssize_t offsets = fit.n_components * fit.n_features
-    cdef double *memory = <double *>malloc(
+    cdef double *memory = <double *>reserve(
         <size_t>(state_size + offsets + 2 * square) * sizeof(double))
     if memory == NULL:
         raise MemoryError(f"the M-step of {fit.n_components} components in {fit.n_features} "
@@ -252,7 +252,7 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
         problem.model.coefficients, problem.model.means = then.coefficients, then.means
         problem.model.factors, problem.model.centre = then.factors, then.centre
         threads = startable_threads(<int>max(1, min(n_threads, n_pieces, MOST_THREADS)))
-        workspaces = <Workspace *>malloc(threads * sizeof(Workspace))
+        workspaces = <Workspace *>reserve(threads * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError(f"workspaces of {threads} threads")
         scratch = allocate(&problem, True, threads, workspaces)

@@ -7,7 +7,7 @@ cdef double CONCAVE = 1e-4  # as in _landscape.py
 
 cdef double *aligned_doubles(Py_ssize_t n, void **memory) except NULL:
     """Room for n numbers from a cache line on; `memory` is to be freed."""
-    memory[0] = malloc(<size_t>n * sizeof(double) + 64)
+    memory[0] = reserve(<size_t>n * sizeof(double) + 64)
     if memory[0] == NULL:
         raise MemoryError(f"{n} numbers of scratch do not fit into memory")
     return <double *>(<char *>memory[0] + (64 - <size_t>memory[0] % 64) % 64)

@@ -1,6 +1,5 @@
 # What a call reads (Problem), a thread's scratch (Workspace), and the one allocation for all of it.
 
-from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 cdef struct Workspace:  # one per thread: scratch for a block
@@ -117,7 +116,7 @@ cdef void *allocate(Problem *problem, bint accumulating, int n_threads,
     if <double>each * n_threads + <double>shared > (1 << 60):
         raise MemoryError("the threads' workspaces do not fit into memory")
     total = shared + each * <size_t>n_threads + 64
-    memory = malloc(total)
+    memory = reserve(total)
     if memory == NULL:
         raise MemoryError(f"{total} bytes of kernel workspace for {n_threads} threads")
     carver.base = <char *>memory + (64 - <size_t>memory % 64) % 64
