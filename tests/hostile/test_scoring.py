@@ -225,7 +225,7 @@ def test_g4_a_fork_in_any_pass_of_another_threads_fit_takes_no_lock_along(run_py
 
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).standard_normal((500, 3))
-        fit = lambda: gm.fit(X, 2, seed=0, max_iter=2, tol=0).mixture
+        fit = lambda: gm.fit(X, 2, seed=0, n_starts=3, max_iter=2, tol=0).mixture
         expected = fit()
         inside, go, over = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
 

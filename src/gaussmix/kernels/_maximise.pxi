@@ -37,6 +37,7 @@ cdef double LOG_2_PI = log(6.283185307179586)
 cdef bint maximise_state(const Fit *fit, const State *now, State *then) noexcept nogil:
     """One M-step of the family; False where it is not an ordinary one."""
     cdef Py_ssize_t n_features = fit.n_features, k, d
+    cdef double half = rounded_product(0.5 * n_features, LOG_2_PI)
     cdef bint ordinary
     if not move_means(fit, now, then):
         return False
@@ -52,8 +53,7 @@ cdef bint maximise_state(const Fit *fit, const State *now, State *then) noexcept
         ordinary = spherical_covariances(fit, now, then)
     for k in range(fit.n_components):
         # They hold log det P_k so far.
-        then.coefficients[k] = log(then.weights[k]) + then.coefficients[k] - (
-            0.5 * n_features * LOG_2_PI)
+        then.coefficients[k] = log(then.weights[k]) + then.coefficients[k] - half
     return ordinary
 
 
@@ -160,7 +160,7 @@ cdef bint spherical_covariances(const Fit *fit, const State *now, State *then) n
         then.covariances[k] = variance
         for i in range(k * n_features, (k + 1) * n_features):
             then.factors[i] = 1.0 / sqrt(variance)
-        then.coefficients[k] = n_features * log(then.factors[k * n_features])
+        then.coefficients[k] = rounded_product(n_features, log(then.factors[k * n_features]))
     return True
 
 

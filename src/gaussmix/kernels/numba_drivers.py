@@ -25,7 +25,7 @@ from .contract import (
 )
 from .numba_compile import compiled
 from .numba_loop import GO_ON, combine_rows, fold, mirror, next_pass
-from .numba_maximise import fit_of
+from .numba_maximise import cholesky_rows, fit_of, invert_rows
 from .numba_moments import FEW, lowest_peak, moments, pool, pooled_moments
 from .numba_stages import (
     add_labels,
@@ -252,6 +252,21 @@ def _combine_driver(stamp: int) -> Callable:
     return combine
 
 
+def _factorise_driver(stamp: int) -> Callable:
+    def factorise(covariances, factors, log_determinants, n_features):
+        """-1, or the first component without a Cholesky factor; as the M-steps do it."""
+        _ = stamp
+        size = n_features * n_features
+        upper = np.empty(size)
+        for k in range(log_determinants.size):
+            if not cholesky_rows(covariances, k * size, upper, 0, n_features):
+                return k
+            log_determinants[k] = invert_rows(upper, 0, factors, k * size, n_features)
+        return -1
+
+    return factorise
+
+
 _DRIVERS = {
     "passes": (
         _passes_driver,
@@ -261,5 +276,6 @@ _DRIVERS = {
         ),
     ),
     "evaluate": (_evaluate_driver, _INT(_X32, _X64, *_MODEL, _INT, _OUT, _LABELS, _INT, _INT)),
+    "factorise": (_factorise_driver, _INT(_IN, _OUT, _OUT, _INT)),
     "combine": (_combine_driver, types.void(_IN, _IN, _INT, _INT, _INT, _SUMS, _OUT)),
 }  # fmt: skip

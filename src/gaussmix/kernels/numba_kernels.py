@@ -31,7 +31,6 @@ from .numba_compile import run
 from .numba_drivers import BETWEEN, LOOP, PASS, kernel
 from .numba_loop import DONE, GO_ON, NO_PASS
 from .numba_tiles import ROWS
-from .reference import factorise as factorise  # K small matrices: NumPy is fast enough
 
 NAME = "numba"
 LEVEL = "llvm"
@@ -103,6 +102,15 @@ def iterate(
         bad_row = run(passes, _passes(rows, n_threads))
         code = passes(*rows, BETWEEN, bad_row, *loop)
     return int(memory[DONE]), code
+
+
+def factorise(covariances: np.ndarray, factors: np.ndarray, log_determinants: np.ndarray) -> int:
+    """-1, or the first component whose covariance has no Cholesky factor.
+
+    As ``reference.factorise`` states, with the operations and so the bits of the M-steps.
+    """
+    flat = (covariances.reshape(-1), factors.reshape(-1), log_determinants)
+    return kernel("factorise")(*flat, covariances.shape[-1])
 
 
 def maximise(state: np.ndarray, step: StepPlan, then: np.ndarray) -> bool:

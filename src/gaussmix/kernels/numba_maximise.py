@@ -8,6 +8,7 @@ array that a function takes and every slice is dear to compile.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from .contract import STEP_DIAG, STEP_FULL, STEP_MEANS, STEP_TIED
 from .numba_tiles import exact
 
 EMPTY_SHARE = 2.0**-52  # as in covariance/base.py
-LOG_2_PI = float(np.log(2.0 * np.pi))
+LOG_2_PI = math.log(2.0 * math.pi)
 
 
 class Places(NamedTuple):
@@ -199,9 +200,9 @@ def _factorise_above_floor(fit, then, k):
     matrix = fit.n_components * n
     upper = matrix + n * n
     covariance, factor = at.covariances + k * n * n, at.factors + k * n * n
-    if not _cholesky_rows(then, covariance, scratch, upper, n):
+    if not cholesky_rows(then, covariance, scratch, upper, n):
         return False
-    then[at.coefficients + k] = _invert_rows(scratch, upper, then, factor, n)
+    then[at.coefficients + k] = invert_rows(scratch, upper, then, factor, n)
     if fit.relative == 0.0:
         return True
     trace = 0.0
@@ -215,11 +216,11 @@ def _factorise_above_floor(fit, then, k):
         for e in range(d + 1):
             entry = then[covariance + d * n + e] / (scale[d] * scale[e])
             scratch[matrix + d * n + e] = entry - fit.relative if e == d else entry
-    return _cholesky_rows(scratch, matrix, scratch, upper, n)
+    return cholesky_rows(scratch, matrix, scratch, upper, n)
 
 
 @exact
-def _cholesky_rows(matrices, matrix, scratch, upper, n):
+def cholesky_rows(matrices, matrix, scratch, upper, n):
     """upper^T upper = the matrix at `matrix`, read in its lower triangle; False if none."""
     for j in range(n):
         for i in range(j, n):
@@ -238,7 +239,7 @@ def _cholesky_rows(matrices, matrix, scratch, upper, n):
 
 
 @exact
-def _invert_rows(scratch, upper, inverses, inverse, n):
+def invert_rows(scratch, upper, inverses, inverse, n):
     """Writes upper^-T, lower triangular with zeros above, at `inverse`; its log determinant."""
     log_determinant = 0.0
     for i in range(n):
