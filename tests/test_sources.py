@@ -1,5 +1,6 @@
 """Chunked fits: the same bits as in memory wherever chunks end; errors that name the chunk."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -236,3 +237,25 @@ def test_an_error_while_reading_reaches_the_user(X):
 
     with pytest.raises(OSError, match="disk gone"):
         gm.fit(chunks, 2)
+
+
+def test_rows_of_weight_are_counted_across_pieces():
+    rng = np.random.default_rng(0)
+    weight = np.where(rng.random(3 * sources.SCAN_ROWS + 5) < 0.4, 0.0, 1.0)
+    weight[sources.SCAN_ROWS : 2 * sources.SCAN_ROWS] = 0.0
+    ranks = np.sort(rng.integers(np.count_nonzero(weight), size=1_000))
+    assert np.array_equal(sources.weighted_rows(weight, ranks), np.flatnonzero(weight)[ranks])
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_weights_add_no_memory_that_grows_with_the_rows(zeros):
+    peaks = []
+    for n_rows in (1_000, 2 * sources.SCAN_ROWS, 4 * sources.SCAN_ROWS):  # the first imports
+        X = np.random.default_rng(0).standard_normal((n_rows, 1))
+        weight = np.ones(n_rows)
+        weight[::3] = 0.0 if zeros else 2.0
+        tracemalloc.start()
+        gm.fit(X, 2, start="random_from_data", sample_weight=weight, seed=0, max_iter=0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 2 * sources.SCAN_ROWS // 8  # less than a bit for a further row

@@ -20,7 +20,7 @@ from .kernels.contract import (
 )
 from .mixture import Mixture
 from .results import Repair
-from .sources import Rows, extremes, pieces, take
+from .sources import Rows, extremes, pieces, take, weighted_rows
 from .statistics import SufficientStatistics
 from .stopping import Stopped, check
 
@@ -52,12 +52,14 @@ def summarise(X: Rows, sample_weight: np.ndarray | None, n_threads: int) -> Summ
     Raises InvalidInputError if X holds NaN or an infinity, or a column spans a range whose
     squares leave float64.
     """
-    first_row = 0 if sample_weight is None else int(np.argmax(sample_weight > 0.0))
+    first = np.zeros(1, dtype=np.intp)
+    if sample_weight is not None:
+        first = weighted_rows(sample_weight, first)
     n_rows = len(X) if sample_weight is None else int(np.count_nonzero(sample_weight))
     expectation = Expectation(X, sample_weight, "diag", 1, n_threads)
     with np.errstate(over="ignore", invalid="ignore"):
         # Around a row first: no sum near the origin, so that an offset costs no digits.
-        row = take(X, np.array([first_row]))[0].astype(float)
+        row = take(X, first)[0].astype(float)
         weight, gap, _ = _column_moments(expectation, row)
         mean = row + gap
         if all(map(isfinite, mean.tolist())):

@@ -154,9 +154,10 @@ def fit(
 
     Notes
     -----
-    O(N K D^2) per iteration, O(N K D) for "diag" and "spherical". Beyond X the memory does not
-    depend on N. Columns further than 1024 standard deviations from 0 are fitted around their
-    means, in a copy of up to 8 MB or piece by piece; only the means that come out are rounded.
+    O(N K D^2) per iteration, O(N K D) for "diag" and "spherical". Beyond X, and the weights as
+    float64, the memory does not depend on N. Columns further than 1024 standard deviations from 0
+    are fitted around their means, in a copy of up to 8 MB or piece by piece; only the means that
+    come out are rounded.
 
     Where the best run has emptied a component (no row is near it), one more is made from there:
     the emptied component becomes half of the one with the largest share of the entropy of the

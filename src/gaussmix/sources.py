@@ -14,7 +14,7 @@ import numpy as np
 from . import _validate, stopping
 from .errors import InvalidInputError, InvalidTypeError
 
-SCAN_ROWS = 1 << 16  # rows compared at once to find extremes
+SCAN_ROWS = 1 << 16  # rows, or weights, looked at at once
 
 ONE_SHOT = (
     "X is {found}, which can be read only once, but every iteration reads all rows. Pass a "
@@ -254,6 +254,22 @@ def pieces(X: Rows, unit: int, most: int | None = None) -> Iterator[tuple[int, n
 def take(X: Rows, rows: np.ndarray) -> np.ndarray:
     """Rows with the given numbers, which must not decrease; of a source, in one pass."""
     return X.take(rows) if isinstance(X, Source) else X[rows]
+
+
+def weighted_rows(weight: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Numbers of the rows of positive weight that have these increasing `ranks` among them.
+
+    Counted piece by piece: ``np.flatnonzero`` may take as much memory as the weights.
+    """
+    numbers, before = np.empty_like(ranks), 0
+    for begin in range(0, len(weight), SCAN_ROWS):
+        used = np.flatnonzero(weight[begin : begin + SCAN_ROWS])
+        first, last = ranks.searchsorted((before, before + len(used)))
+        numbers[first:last] = begin + used[ranks[first:last] - before]
+        if last == len(ranks):
+            break
+        before += len(used)
+    return numbers
 
 
 def extremes(X: Rows, sample_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from .kernels.contract import FACTOR_DIAG, FACTOR_SHARED, WANT_MAHALANOBIS, Para
 from .maximisation import Maximiser, MeansMaximiser
 from .mixture import Mixture
 from .rules import HARD
-from .sources import Rows, pieces, take
+from .sources import Rows, pieces, take, weighted_rows
 from .statistics import SufficientStatistics, second_shape
 
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -228,13 +228,12 @@ class StartMaker:
         if limit is None:
             limit = max(KMEANS_ROWS, 100 * self.n_components)
         X, weight = self.X, self.sample_weight
-        used = None if weight is None else np.flatnonzero(weight)
-        n_used = len(X) if used is None else len(used)
+        n_used = len(X) if weight is None else int(np.count_nonzero(weight))
         if n_used == len(X) and n_used <= limit and isinstance(X, np.ndarray):
             return X, np.ones(n_used) if weight is None else weight
         rows = _spread(n_used, limit, rng) if n_used > limit else np.arange(n_used)
-        if used is not None:
-            rows = used[rows]
+        if n_used < len(X):
+            rows = weighted_rows(weight, rows)
         return take(X, rows), np.ones(len(rows)) if weight is None else weight[rows]
 
     def _seed(
