@@ -9,7 +9,8 @@ from gaussmix.kernels.contract import MARK_HELD, MARK_NONE, MARK_RAISED
 from gaussmix.recursion import Recursion, by_formula
 
 EPS = np.finfo(float).eps
-SHAPES = [(1, 1), (3, 2), (2, 5), (5, 13)]  # K, D
+SHAPES = [(1, 1), (3, 2), (2, 5), (5, 13), (9, 8), (10, 16), (3, 17)]  # K, D
+MARKS = (MARK_RAISED, MARK_NONE)
 families = pytest.mark.parametrize("covariance_type", list(FAMILIES))
 
 
@@ -117,18 +118,20 @@ def test_covariances_below_the_floor_are_raised(covariance_type, n_features):
     assert (found.marks[found.marks != MARK_HELD] == MARK_RAISED).all()
 
 
+@pytest.mark.parametrize(("n_components", "k"), [(2, 0), (10, 4), (10, 9)])
 @pytest.mark.parametrize("n_features", [2, 8, 16])
-def test_a_collapsed_direction_is_raised_to_the_floor(n_features):
-    sums, mixture, floor = make("full", 2, n_features)
-    second = sums[2 + 2 * n_features :][: n_features**2].reshape(n_features, n_features)
-    first = sums[2 : 2 + n_features]
-    # One eigenvalue of component 0 becomes about 0, in a direction across all features.
-    own = second / sums[0] - np.outer(first, first) / sums[0] ** 2
+def test_a_collapsed_direction_is_raised_to_the_floor(n_features, n_components, k):
+    sums, mixture, floor = make("full", n_components, n_features)
+    begin = n_components * (1 + n_features) + k * n_features**2
+    second = sums[begin:][: n_features**2].reshape(n_features, n_features)
+    first = sums[n_components + k * n_features :][:n_features]
+    # One eigenvalue of component k becomes about 0, in a direction across all features.
+    own = second / sums[k] - np.outer(first, first) / sums[k] ** 2
     values, vectors = np.linalg.eigh(own)
-    second -= sums[0] * values[0] * np.outer(vectors[:, 0], vectors[:, 0])
+    second -= sums[k] * values[0] * np.outer(vectors[:, 0], vectors[:, 0])
     found = compare(sums, mixture, floor, 0.0)
-    np.testing.assert_array_equal(found.marks, [MARK_RAISED, MARK_NONE])
-    scaled = found.mixture.covariances[0] / np.outer(floor.scale, floor.scale)
+    np.testing.assert_array_equal(found.marks, np.where(np.arange(n_components) == k, *MARKS))
+    scaled = found.mixture.covariances[k] / np.outer(floor.scale, floor.scale)
     smallest = np.linalg.eigvalsh(scaled)[0]
     assert smallest == pytest.approx(floor.relative, abs=8 * n_features * EPS * values[-1])
 

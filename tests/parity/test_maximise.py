@@ -11,7 +11,7 @@ from gaussmix.maximisation import Maximiser, MeansMaximiser, flat_state, mixture
 from gaussmix.rules import HARD, SOFT
 
 EPS = np.finfo(float).eps
-SHAPES = [(1, 1), (3, 2), (2, 5), (7, 4), (5, 13)]  # K, D
+SHAPES = [(1, 1), (3, 2), (2, 5), (7, 4), (5, 13), (9, 8), (10, 16), (3, 17)]  # K, D
 shapes = pytest.mark.parametrize(("n_components", "n_features"), SHAPES)
 families = pytest.mark.parametrize("covariance_type", list(FAMILIES))
 
