@@ -200,7 +200,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         DegenerateFitError
             If no start leads to a valid mixture; the estimator is unchanged then.
         FitStoppedError
-            If `max_seconds` ended the fit before its first iteration; it is unchanged then.
+            If `max_seconds` ended the fit before there was a mixture; it is unchanged then.
         RuntimeError
             If another thread is fitting this object.
         """

@@ -142,7 +142,8 @@ def fit(
     DegenerateFitError
         If every start failed, e.g. with `reg_covar=0` and a collapsing component.
     FitStoppedError
-        If `max_seconds` or `cancel` ended the fit before its first iteration was complete.
+        If `max_seconds` or `cancel` ended the fit before its first pass over all rows under an
+        initial mixture was complete; from then on that mixture, with ``n_iter`` 0, is the least.
 
     Warns
     -----
