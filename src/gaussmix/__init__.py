@@ -17,8 +17,6 @@ from .errors import (
     ModelFileError,
     PrecisionWarning,
 )
-from .mixture import Mixture
-from .statistics import SufficientStatistics
 from .threads import thread_limit
 
 __version__ = "0.1.0"
@@ -60,11 +58,12 @@ __all__ = [
     "thread_limit",
 ]
 
-# Loaded at first use: importing gaussmix and scoring with a Mixture do not need them.
+# Loaded at first use: the import stays as good as free for programs that may not need it.
 _LAZY = {
     "Clusters": ("merging", "Clusters"),
     "FitResult": ("results", "FitResult"),
     "GaussianMixture": ("estimator", "GaussianMixture"),
+    "Mixture": ("mixture", "Mixture"),
     "Modes": ("modes", "Modes"),
     "Scorer": ("scorer", "Scorer"),
     "OnlineMixture": ("online", "OnlineMixture"),
@@ -79,6 +78,7 @@ _LAZY = {
     "plotting": ("plotting", None),
     "rules": ("rules", None),
     "Selection": ("selection", "Selection"),
+    "SufficientStatistics": ("statistics", "SufficientStatistics"),
     "save": ("persistence", "save"),
     "select": ("selection", "select"),
 }

@@ -1,7 +1,5 @@
 """The methods of `Mixture` that have modules of their own, loaded when they are first called."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

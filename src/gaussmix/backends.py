@@ -6,8 +6,6 @@ then Numba, then plain NumPy. ``GAUSSMIX_BACKEND`` (cython, numba, reference) an
 ``GAUSSMIX_REQUIRE_EXT=1`` makes it an error if the compiled kernels cannot be loaded.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

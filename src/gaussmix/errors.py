@@ -3,8 +3,6 @@
 Every message names the argument, what was found and where, what is allowed, and one remedy.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """The E-step over one data set: rows -> kernels -> sufficient statistics."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 

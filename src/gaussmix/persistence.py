@@ -1,7 +1,5 @@
 """Model files: saved at once or not at all, and read with suspicion. See docs/file-format.md."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from importlib import import_module

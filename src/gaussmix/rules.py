@@ -5,8 +5,6 @@ their default options. What one E-step does is its rule, which kernels know by i
 two are rules themselves; the others make one for each iteration.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +91,7 @@ class Stochastic:
         return hash(repr(self))
 
     @staticmethod
-    def drawn(seed: int, iteration: int) -> Drawn:
+    def drawn(seed: int, iteration: int) -> "Drawn":
         """The rule of one iteration of the chain that `seed` determines."""
         return Drawn(contract.RuleCall(contract.RULE_STOCHASTIC, 1.0, seed, iteration))
 
@@ -144,7 +142,7 @@ class Annealed:
         return self.beta ** (1.0 - np.arange(self.n_iter) / self.n_iter)
 
     @staticmethod
-    def tempered(beta: float) -> Tempered:
+    def tempered(beta: float) -> "Tempered":
         """The rule of one iteration."""
         return Tempered(contract.RuleCall(contract.RULE_TEMPERED, float(beta)))
 

@@ -1,8 +1,7 @@
 """What every covariance family offers, and the part of the M-step that all share."""
 
-from __future__ import annotations
-
 import math
+import sys
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from ..errors import DegenerateFitError
 from ..statistics import SufficientStatistics
 
 # A component with less of the total mass than this keeps its mean and covariance.
-EMPTY_SHARE = float(np.finfo(float).eps)
+EMPTY_SHARE = sys.float_info.epsilon
 
 
 class Floor(NamedTuple):

@@ -34,8 +34,6 @@ writes what it states as `slope`; `concave` (n,) float64 gets 1 or 0. A row's nu
 other row, in both.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 
