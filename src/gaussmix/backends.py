@@ -192,7 +192,8 @@ def _backend(name: str, level: str, module: ModuleType) -> Backend:
 def _numba_installed() -> bool:
     from importlib.util import find_spec  # not needed where the compiled kernels load
 
-    return find_spec("numba") is not None
+    spec = find_spec("numba")  # without a loader, a mere directory of that name
+    return spec is not None and spec.origin is not None
 
 
 def _module(level: str) -> ModuleType | None:
