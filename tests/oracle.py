@@ -138,6 +138,16 @@ def statistics(X, resp, shift, layout, sample_weight=None):
     return mass, first, second
 
 
+def of_type(dense, covariance_type):
+    """Covariances of a type, of dense ones (K, D, D): the first one where all share one."""
+    return {
+        "full": dense,
+        "tied": dense[0],
+        "diag": np.einsum("kdd->kd", dense),
+        "spherical": dense[:, 0, 0],
+    }[covariance_type]
+
+
 def em_step(X, weights, means, covariances, covariance_type, sample_weight=None):
     """(weights, means, covariances) after one EM iteration without any floor."""
     joint = log_joint(X, weights, means, covariances, covariance_type)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+import oracle
 from gaussmix import InvalidInputError, Mixture, ModelFileError
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -26,12 +27,7 @@ def mixture_of(covariance_type, weights=(0.2, 0.5, 0.3)):
     n_components = len(weights)
     root = rng.normal(size=(n_components, 3, 3))
     full = root @ root.transpose(0, 2, 1) + 0.5 * np.eye(3)
-    covariances = {
-        "full": full,
-        "tied": full[0],
-        "diag": np.einsum("kdd->kd", full),
-        "spherical": full[:, 0, 0],
-    }[covariance_type]
+    covariances = oracle.of_type(full, covariance_type)
     return Mixture(weights, 2.0 * rng.normal(size=(n_components, 3)), covariances, covariance_type)
 
 

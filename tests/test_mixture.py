@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import kstest, multivariate_normal
 
 import gaussmix as gm
+import oracle
 
 K, D, N = 3, 4, 257
 TYPES = ("full", "tied", "diag", "spherical")
@@ -18,12 +19,7 @@ def random_mixture(covariance_type, n_components=K, n_features=D, seed=0):
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(n_components, n_features, n_features))
     full = root @ root.transpose(0, 2, 1) + 0.5 * np.eye(n_features)
-    covariances = {
-        "full": full,
-        "tied": full[0],
-        "diag": np.diagonal(full, axis1=1, axis2=2),
-        "spherical": full[:, 0, 0],
-    }[covariance_type]
+    covariances = oracle.of_type(full, covariance_type)
     weights = rng.dirichlet(np.full(n_components, 5.0))
     means = 3.0 * rng.normal(size=(n_components, n_features))
     return gm.Mixture(weights, means, covariances, covariance_type)

@@ -18,12 +18,7 @@ def random_mixture(covariance_type, n_components, n_features, seed, spread=2.0):
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(n_components, n_features, n_features)) / np.sqrt(n_features)
     full = root @ root.transpose(0, 2, 1) + 0.05 * np.eye(n_features)
-    covariances = {
-        "full": full,
-        "tied": full[0],
-        "diag": np.diagonal(full, axis1=1, axis2=2),
-        "spherical": full[:, 0, 0],
-    }[covariance_type]
+    covariances = oracle.of_type(full, covariance_type)
     weights = rng.dirichlet(np.full(n_components, 5.0))
     means = spread * rng.normal(size=(n_components, n_features))
     return gm.Mixture(weights, means, covariances, covariance_type)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+import oracle
 
 numba = pytest.importorskip("numba")
 numba_api = pytest.importorskip("gaussmix.numba_api")
@@ -37,12 +38,7 @@ def make(n_features, n_components, covariance_type):
     rng = np.random.default_rng(n_features)
     root = rng.normal(size=(n_components, n_features, n_features))
     full = root @ root.swapaxes(1, 2) + np.eye(n_features)
-    covariances = {
-        "full": full,
-        "tied": full[0],
-        "diag": np.einsum("kdd->kd", full),
-        "spherical": full[:, 0, 0],
-    }[covariance_type]
+    covariances = oracle.of_type(full, covariance_type)
     weights = np.arange(n_components, dtype=float)  # the first is 0, unless it is the only one
     weights[0] = n_components == 1
     means = 3.0 * rng.normal(size=(n_components, n_features))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+import oracle
 
 TYPES = ["full", "tied", "diag", "spherical"]
 SHAPES = {"full": (3, 4, 4), "tied": (4, 4), "diag": (3, 4), "spherical": (3,)}
@@ -17,12 +18,7 @@ def model(covariance_type, n_components=3, n_features=4, seed=0):
     rng = np.random.default_rng(seed)
     factor = rng.standard_normal((n_components, n_features, n_features))
     dense = factor @ factor.transpose(0, 2, 1) + n_features * np.eye(n_features)
-    covariances = {
-        "full": dense,
-        "tied": dense[0],
-        "diag": np.diagonal(dense, axis1=1, axis2=2),
-        "spherical": dense[:, 0, 0],
-    }[covariance_type]
+    covariances = oracle.of_type(dense, covariance_type)
     weights = rng.dirichlet(np.full(n_components, 5.0))
     means = 3.0 * rng.standard_normal((n_components, n_features))
     return gm.Mixture(weights, means, covariances, covariance_type)

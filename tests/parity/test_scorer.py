@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+import oracle
 from kernel_calls import equal_bits
 
 METHODS = ("logpdf", "predict", "predict_proba", "nearest")
@@ -16,12 +17,7 @@ def make_mixture(n_features, n_components, covariance_type, dead=None):
     rng = np.random.default_rng(n_features)
     root = rng.normal(size=(n_components, n_features, n_features))
     full = root @ root.swapaxes(1, 2) + np.eye(n_features)
-    covariances = {
-        "full": full,
-        "tied": full[0],
-        "diag": np.einsum("kdd->kd", full),
-        "spherical": full[:, 0, 0],
-    }[covariance_type]
+    covariances = oracle.of_type(full, covariance_type)
     weights = 1.0 + rng.random(n_components)
     if dead is not None:
         weights[dead] = 0.0
