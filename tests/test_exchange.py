@@ -311,6 +311,20 @@ def test_a_name_that_c_does_not_know_is_refused(name):
         mixture_of("full").to_c(name)
 
 
+@pytest.mark.parametrize("export", ["to_c", "to_onnx"])
+def test_float32_far_from_the_origin_warns_and_float64_does_not(export):
+    mixture = gm.Mixture([0.5, 0.5], [[0.0, 1e8], [3.0, 0.0]], [1.0, 2.0], "spherical")
+    with pytest.warns(gm.PrecisionWarning, match=r"component 0 spreads by 0\.125 .* column 1"):
+        getattr(mixture, export)(dtype="float32")
+    getattr(mixture, export)()
+
+
+def test_an_onnx_graph_in_float32_holds_no_infinity_for_a_large_number():
+    mixture = gm.Mixture([1.0], [[1e100]], [1e200], "spherical")
+    with pytest.raises(gm.InvalidInputError, match=r"means of the mixture hold 1e\+100"):
+        mixture.to_onnx("float32")
+
+
 def test_numbers_that_float32_does_not_hold_are_named():
     mixture = Mixture([1.0], [[0.0]], [[1e-90]], "diag")
     with pytest.raises(InvalidInputError, match=r"factors of the mixture hold 1e\+45, which"):

@@ -152,6 +152,11 @@ class Exchange:
         InvalidInputError
             If `name` will not do, or a number overflows or vanishes in float32.
 
+        Warns
+        -----
+        PrecisionWarning
+            If a standard deviation is below 1000 units in the last place of its mean in float32.
+
         Notes
         -----
         O(K D^2) a row; tied covariances D^2 + K D. Nothing is allocated; results are those of the
@@ -174,6 +179,18 @@ class Exchange:
         onnx.ModelProto
             From "X" (N, D) to "label" (N,) int64, "log_density" (N,) and "responsibilities" (N, K);
             opset 18. ``model.SerializeToString()`` are the bytes that runtimes load.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        InvalidInputError
+            If a number overflows or vanishes in float32.
+
+        Warns
+        -----
+        PrecisionWarning
+            As by `to_c`.
 
         Notes
         -----

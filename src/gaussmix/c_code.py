@@ -8,11 +8,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from . import _validate
-from .errors import InvalidInputError
+from .errors import InvalidInputError, PrecisionWarning, warn
 from .kernels import contract
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _DTYPES = {"float64": ("double", ""), "float32": ("float", "f")}
+_FEW_UNITS = 1e3  # rows rounded by up to half a thousandth of a standard deviation
 
 
 def to_c(mixture, name: str, dtype: str) -> str:
@@ -32,6 +33,7 @@ def to_c(mixture, name: str, dtype: str) -> str:
         constants["means"] = np.einsum("de,ke->kd", factors, means - centre)
         constants["centre"] = centre
     tables = [_table(name, key, values, dtype) for key, values in constants.items()]
+    warn_if_coarse(mixture, dtype)
     text = "\n".join([_HEAD, *tables, "", _DISTANCES[kind], _BODY])
     for old, new in (
         ("NAME", name),
@@ -48,6 +50,36 @@ def to_c(mixture, name: str, dtype: str) -> str:
     )
 
 
+def held(key: str, values: np.ndarray, dtype: str) -> np.ndarray:
+    """The values in `dtype`. Raises InvalidInputError if one overflows or vanishes."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = values.astype(dtype)
+    lost = (np.isinf(rounded) & np.isfinite(values)) | ((rounded == 0.0) & (values != 0.0))
+    if lost.any():
+        value = values[lost][0]
+        raise InvalidInputError(
+            f"{key} of the mixture hold {value:.6g}, which {dtype} cannot. Scale the features, or "
+            'use dtype="float64".'
+        )
+    return rounded
+
+
+def warn_if_coarse(mixture, dtype: str) -> None:
+    """A PrecisionWarning if float32 holds rows near a component to few digits of its spread."""
+    if dtype == "float64":  # which the mixture itself is in
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        units = mixture.standard_deviations / np.spacing(abs(mixture.means).astype(dtype))
+    component, feature = np.unravel_index(units.argmin(), units.shape)
+    if units[component, feature] < _FEW_UNITS:
+        warn(
+            f"component {component} spreads by {units[component, feature]:.3g} units in the last "
+            f"place of {dtype} around its mean {mixture.means[component, feature]:.6g} in column "
+            f'{feature}. Take the offset off before the fit, or use dtype="float64".',
+            PrecisionWarning,
+        )
+
+
 def _packed(factors: np.ndarray, kind) -> np.ndarray:
     """Lower triangles row after row; diagonals as they are."""
     if kind not in (contract.FACTOR_FULL, contract.FACTOR_SHARED):
@@ -58,15 +90,7 @@ def _packed(factors: np.ndarray, kind) -> np.ndarray:
 
 def _table(name: str, key: str, values: np.ndarray, dtype: str) -> str:
     """A constant array, its numbers exact: hexadecimal, as C99 reads them."""
-    with np.errstate(over="ignore", under="ignore"):
-        rounded = values.astype(dtype)
-    lost = (np.isinf(rounded) & np.isfinite(values)) | ((rounded == 0.0) & (values != 0.0))
-    if lost.any():
-        value = values[lost][0]
-        raise InvalidInputError(
-            f"{key} of the mixture hold {value:.6g}, which {dtype} cannot. Scale the features, or "
-            'use dtype="float64".'
-        )
+    rounded = held(key, values, dtype)
     suffix = _DTYPES[dtype][1]
     texts = ["-INFINITY" if np.isinf(v) else f"{float(v).hex()}{suffix}" for v in rounded.ravel()]
     lines = ",\n".join(f"    {', '.join(part)}" for part in _chunks(texts, 3))

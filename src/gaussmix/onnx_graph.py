@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import _validate
+from .c_code import held, warn_if_coarse
 from .kernels import contract
 
 OPSET = 18
@@ -13,8 +14,10 @@ IR_VERSION = 9  # of that opset: newer ones are not read by older runtimes
 
 def to_onnx(mixture, dtype: str):
     """The model; see `Mixture.to_onnx`."""
-    from onnx import TensorProto, helper, numpy_helper
-
+    try:
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError as error:
+        raise ImportError('to_onnx needs onnx: pip install "gaussmix[onnx]"') from error
     _validate.choice("dtype", dtype, ("float64", "float32"))
     real = TensorProto.DOUBLE if dtype == "float64" else TensorProto.FLOAT
     kind, coefficients, means, factors, centre = mixture.kernel_parameters
@@ -38,9 +41,10 @@ def to_onnx(mixture, dtype: str):
     for operator, inputs, output, attributes in _STEPS:
         nodes.append(helper.make_node(operator, inputs, [output], **attributes))
     initializers = [
-        numpy_helper.from_array(np.ascontiguousarray(value, dtype=dtype).reshape(value.shape), name)
+        numpy_helper.from_array(held(name, value, dtype).copy(order="C"), name)
         for name, value in constants.items()
     ]
+    warn_if_coarse(mixture, dtype)
     for name, axis in (("last", 2), ("components", 1)):
         initializers.append(numpy_helper.from_array(np.array([axis], dtype=np.int64), name))
     n_components, n_features = mixture.means.shape
