@@ -157,6 +157,13 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
         gm.fit(X, 3, resume=3)
 
 
+def test_a_checkpoint_is_no_model_and_load_says_what_to_do_with_it(tmp_path):
+    path = tmp_path / "fit.gmix"
+    gm.fit(rows(300), 3, seed=0, checkpoint=path)
+    with pytest.raises(gm.ModelFileError, match="holds a checkpoint of a fit"):
+        gm.load(path)
+
+
 def test_a_checkpoint_with_a_whole_checksum_and_other_content_is_refused(tmp_path):
     X, path = rows(300), tmp_path / "fit.gmix"
     gm.fit(X, 3, seed=0, checkpoint=path)

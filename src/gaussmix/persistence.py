@@ -89,6 +89,11 @@ def load(path: str | os.PathLike, max_bytes: int = container.SIZE_CAP):
 
 def model_of(record: container.Record, name: str):
     """What a record stands for; `name` is what to call its file in messages."""
+    if record.kind == "checkpoint":
+        raise ModelFileError(
+            f"{name} holds a checkpoint of a fit, not a model. Pass it to fit as resume=, with the "
+            "same data and arguments, and save what that returns."
+        )
     if record.kind not in KINDS:
         raise ModelFileError(
             f"{name} holds a {_validate.shown(record.kind)}, which this gaussmix does not know. "
