@@ -56,7 +56,6 @@ cdef bint advance_full(const Fit *fit, const State *now, State *then,
                        int64_t *marks) noexcept nogil:
     """Covariances of the components that moved, mass times which are their second moments."""
     cdef Py_ssize_t n = fit.n_features, k, d, e, i
-    cdef unsigned sure = 0
     cdef double *covariance
     cdef const double *second
     cdef const double *offset
@@ -73,10 +72,8 @@ cdef bint advance_full(const Fit *fit, const State *now, State *then,
                         second[d * n + e] / now.mass[k] - offset[d] * offset[e])
             for i in range(k * n * n, (k + 1) * n * n):
                 then.second[i] = now.mass[k] * then.covariances[i]
-    for k in range(fit.n_components):
-        if not surely_above_floor(fit, then, k, &sure) and not factorise_or_raise(
-                fit, then.covariances + k * n * n, then.factors + k * n * n,
-                then.coefficients + k, marks + k):
+        if not factorise_or_raise(fit, covariance, then.factors + k * n * n,
+                                  then.coefficients + k, marks + k):
             return False
     return True
 

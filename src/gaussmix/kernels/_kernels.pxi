@@ -114,12 +114,6 @@ cdef extern from "_slopes_tiles.h" nogil:
                       double *gradient, double *precision, double *curvature, double *newton,
                       double *positive)
 
-cdef extern from "_factor_tiles.h" nogil:
-    const int LANE_FEATURES
-    unsigned factorise_lanes(const double *covariances, Py_ssize_t count, Py_ssize_t n,
-                             const double *scale, double relative, double *factors,
-                             double *log_determinants)
-
 cdef extern from "_threads.h" nogil:
     const int GAUSSMIX_OPENMP, MOST_THREADS
     int openmp_max_threads()

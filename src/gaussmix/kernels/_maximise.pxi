@@ -87,7 +87,6 @@ cdef bint move_means(const Fit *fit, const State *now, State *then) noexcept nog
 cdef bint full_covariances(const Fit *fit, const State *now, State *then) noexcept nogil:
     """second / mass - offset offset^T of each component."""
     cdef Py_ssize_t n_features = fit.n_features, size = n_features * n_features, k, d, e
-    cdef unsigned sure = 0
     cdef double *covariance
     cdef const double *second
     cdef const double *offset
@@ -99,9 +98,8 @@ cdef bint full_covariances(const Fit *fit, const State *now, State *then) noexce
                 covariance[d * n_features + e] = (
                     second[d * n_features + e] / now.mass[k] - offset[d] * offset[e])
                 covariance[e * n_features + d] = covariance[d * n_features + e]
-    for k in range(fit.n_components):
-        if not surely_above_floor(fit, then, k, &sure) and not factorise_above_floor(
-                fit, then.covariances + k * size, then.factors + k * size, then.coefficients + k):
+        if not factorise_above_floor(fit, covariance, then.factors + k * size,
+                                     then.coefficients + k):
             return False
     return True
 
@@ -169,22 +167,6 @@ cdef bint spherical_covariances(const Fit *fit, const State *now, State *then) n
 cdef inline bint is_variance(double variance, double lowest) noexcept nogil:
     """Positive, finite and not below the floor."""
     return variance > 0.0 and variance * 0.0 == 0.0 and variance >= lowest
-
-
-cdef inline bint surely_above_floor(const Fit *fit, const State *then, Py_ssize_t k,
-                                    unsigned *sure) noexcept nogil:
-    """Whether the factor of component k is made: `sure` holds it for its group of LANES.
-
-    Ask for the components in their order. False means that `factorise_above_floor` is needed.
-    """
-    cdef Py_ssize_t n = fit.n_features, count
-    if n > LANE_FEATURES or fit.n_components == 1:
-        return False
-    if k % LANES == 0:
-        count = min(<Py_ssize_t>LANES, fit.n_components - k)
-        sure[0] = factorise_lanes(then.covariances + k * n * n, count, n, fit.scale,
-                                  fit.relative, then.factors + k * n * n, then.coefficients + k)
-    return (sure[0] >> (k % LANES)) & 1
 
 
 cdef bint factorise_above_floor(const Fit *fit, const double *covariance, double *factor,

@@ -1,13 +1,14 @@
 /* Derivatives of the log density and small linear systems, of LANES rows at a time.
  *
- * Arrays of vectors: element i of all rows is x[i * LANES ...]. Lower triangles lie row by row, as
- * in _factor_tiles.h. No lane looks at another.
+ * Arrays of vectors: element i of all rows is x[i * LANES ...]. Lower triangles lie row by row,
+ * element (d, e) at d (d + 1) / 2 + e. No lane looks at another.
  */
 #ifndef GAUSSMIX_SLOPES_TILES_H
 #define GAUSSMIX_SLOPES_TILES_H
 
-#include "_factor_tiles.h"
+#include "_vector.h"
 
+#define ELEMENT(d, e) (((d) * ((d) + 1) / 2 + (e)) * LANES)
 #define TOGETHER 4 /* components whose multiples are added in one pass over the sums */
 
 /* sums[i] = sum_k share_k table[k][i] for i < width; rows of the table are `step` apart. */
@@ -64,6 +65,25 @@ static void subtract_spread(const double *share, double *pull, const double *gra
             v_store(to, v_load(to) - one * v_load(pull + e * LANES));
         }
     }
+}
+
+/* Cholesky factors of lower triangles, in place, with the inverses on the diagonal (NaN where a
+ * pivot is negative); returns 1 in the lanes in which all pivots exceed `least`, else 0. */
+static vec cholesky_lanes(double *lower, ptrdiff_t n, vec least) {
+    vec positive = v_set(1.0);
+    for (ptrdiff_t d = 0; d < n; d++)
+        for (ptrdiff_t e = 0; e <= d; e++) {
+            vec sum = v_load(lower + ELEMENT(d, e));
+            for (ptrdiff_t m = 0; m < e; m++)
+                sum -= v_load(lower + ELEMENT(d, m)) * v_load(lower + ELEMENT(e, m));
+            if (e < d) {
+                v_store(lower + ELEMENT(d, e), sum * v_load(lower + ELEMENT(e, e)));
+            } else {
+                positive = v_select_less(least, sum, positive, v_set(0.0));
+                v_store(lower + ELEMENT(d, d), v_set(1.0) / v_sqrt(sum));
+            }
+        }
+    return positive;
 }
 
 /* x becomes the solution, by factors of `cholesky_lanes`. */
