@@ -37,6 +37,15 @@ _DIGESTED = 1 << 14  # rows that are digested at once
 _SUMS = ("log_likelihood", "classification", "entropy", "weight")
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _SAME_BITS = ("backend", "level")
+# What reading a journal raises that is no journal.
+_MALFORMED = (
+    GaussmixError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 class Resumable(Protocol):
@@ -177,7 +186,7 @@ def opened(
             for entry in document["entries"]
         ]
         generator = _state_of(document["generator"])
-    except (GaussmixError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except _MALFORMED as error:
         raise ModelFileError(f"{name} does not hold a valid checkpoint: {error}.") from error
     for key, value in identity.items():
         if known.get(key) != value and key not in _SAME_BITS:
