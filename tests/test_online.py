@@ -509,3 +509,18 @@ def test_a_second_update_at_the_same_time_is_refused_and_changes_nothing():
     leave.set()
     worker.join()
     assert online.update(np.ones((5, 2))).n_rows_seen == 8
+
+
+@pytest.mark.parametrize("power", [-500, 500])
+def test_units_do_not_choose_among_the_starts(power):
+    # The objectives of short runs were once compared to 7 digits, of which units take some.
+    datasets = pytest.importorskip("sklearn.datasets")
+    X = np.round(datasets.load_wine().data[:, :6] * 1024) / 1024
+    found = []
+    for scale in (1.0, 2.0**power):
+        model = gm.OnlineMixture(3, covariance_type="tied", seed=1)
+        for begin in range(0, len(X), 64):
+            model.update(X[begin : begin + 64] * scale)
+        found.append(model.mixture)
+    np.testing.assert_allclose(found[1].weights, found[0].weights, rtol=1e-10)
+    np.testing.assert_allclose(found[1].means / scale, found[0].means, rtol=1e-10)

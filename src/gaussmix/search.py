@@ -32,6 +32,7 @@ POLISH = 1e-4  # then runs go on at a finer tolerance: this much of tol
 POLISHED_SHARE = 3  # each for at most one in so many of the iterations that all may take
 LITTLE_FLOPS = 1 << 31  # 0.1 to 0.2 s of iterations
 ITERATION_FLOPS = 1 << 15  # what an iteration costs without any rows, about 3 us
+ONE_OPTIMUM = 1e-6  # nats per row, within which short runs count as equal
 DRAWN = (*KINDS, "broad")  # kinds of starts that draw random numbers
 RESEEDED = "re-seeded"  # the kind of a start made from another's run
 
@@ -69,10 +70,14 @@ class _Attempt(NamedTuple):
 
 def _by_likelihood(shorts: list[_Attempt]) -> list[_Attempt]:
     """The highest first; runs to one optimum, which rounding alone tells apart, by their number."""
+    if not shorts:
+        return []
+    # Of differences from the best, since units add a constant to every objective.
+    best = max((short.run for short in shorts), key=lambda run: run.objective[-1])
+    width = ONE_OPTIMUM * float(best.statistics.mass.sum())
     by_number = sorted(shorts, key=lambda short: short.number)
-    return sorted(
-        by_number, key=lambda short: float(f"{short.run.objective[-1]:.6e}"), reverse=True
-    )
+    top = best.objective[-1]
+    return sorted(by_number, key=lambda short: np.rint((top - short.run.objective[-1]) / width))
 
 
 class Search:
