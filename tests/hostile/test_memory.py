@@ -76,10 +76,11 @@ def test_a_fit_of_chunks_holds_a_few_chunks_only(run_python):
     code = (
         code.split("    X = np.empty")[0]
         + f"""
+    rows = np.random.default_rng(1).standard_normal((50_000, D))
+
     def chunks():
-        rng = np.random.default_rng(1)
         for _ in range({MOST_ROWS} // 50_000):
-            yield rng.standard_normal((50_000, D))
+            yield rows.copy()
 
     before = peak()
     fit(chunks, start)
