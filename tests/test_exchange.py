@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -381,3 +382,9 @@ def test_the_onnx_graph_in_float32_and_with_an_empty_component():
     assert found["log_density"].dtype == np.float32
     np.testing.assert_allclose(found["log_density"], mixture.logpdf(rows), rtol=1e-5)
     assert (found["responsibilities"][:, 0] == 0.0).all()
+
+
+def test_to_sklearn_without_scikit_learn_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
+    with pytest.raises(ImportError, match=r"pip install \"gaussmix\[sklearn\]\""):
+        mixture_of("full").to_sklearn()

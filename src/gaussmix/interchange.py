@@ -134,7 +134,12 @@ def _reduced(full: np.ndarray, covariance_type: str) -> np.ndarray:
 
 def to_sklearn(mixture):
     """The estimator; see `Mixture.to_sklearn`."""
-    from sklearn.mixture import GaussianMixture
+    try:
+        from sklearn.mixture import GaussianMixture
+    except ImportError as error:
+        raise ImportError(
+            'to_sklearn needs scikit-learn: pip install "gaussmix[sklearn]"'
+        ) from error
 
     estimator = GaussianMixture(mixture.n_components, covariance_type=mixture.covariance_type)
     factors = mixture.precision_factors
