@@ -500,3 +500,10 @@ def test_many_threads_load_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_folder_that_is_not_there_is_an_error_with_the_name_that_was_given(tmp_path):
+    path = tmp_path / "absent" / "model.gmix"
+    with pytest.raises(FileNotFoundError) as caught:
+        gm.Mixture([1.0], [0.0], [1.0], "spherical").save(path)
+    assert caught.value.filename == str(path)

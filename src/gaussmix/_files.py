@@ -117,7 +117,11 @@ def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview])
     temporary = os.path.join(folder, f".gaussmix-{os.urandom(6).hex()}.tmp")
     # os.open rather than tempfile: a new file gets the permissions the user's umask asks for.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except OSError as error:
+        error.filename = path  # the name that was given: the temporary one says nothing
+        raise
     try:
         with os.fdopen(descriptor, "wb") as stream:
             if mode is not None and hasattr(os, "fchmod"):
