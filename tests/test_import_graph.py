@@ -24,7 +24,7 @@ TIERS = [
     ["gate", "conditional", "information", "univariate", "scorer", "c_api", "numba_api"],
     ["_exchange", "c_code", "interchange", "onnx_graph"],
     ["_derived", "mixture"],
-    ["maximisation", "merging", "schedule", "first_rows"],
+    ["maximisation", "merging", "schedule", "first_rows", "summary"],
     ["results"],
     ["em"],
     ["task", "matching"],

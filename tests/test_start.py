@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
-from gaussmix import diagnosis, start
+from gaussmix import start
 from gaussmix.covariance import Floor, family
 from gaussmix.expectation import Expectation
 from gaussmix.start import StartMaker, _pick, _spread
+from gaussmix.summary import summarise
 
 MANY = 25_000  # rows, of which trials see a sample
 
@@ -21,7 +22,7 @@ def clouds(n_rows):
 
 
 def maker(X, n_components, n_threads=1):
-    summary = diagnosis.summarise(X, None, n_threads)
+    summary = summarise(X, None, n_threads)
     expectation = Expectation(X, None, "full", n_components, n_threads)
     return StartMaker(X, None, summary, expectation, family("full"), Floor(summary.scale, 1e-6))
 

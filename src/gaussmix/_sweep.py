@@ -9,8 +9,9 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from . import diagnosis, fitting, rules, stopping
+from . import fitting, rules, stopping
 from .covariance import Floor
+from .diagnosis import check_digits
 from .em import Run
 from .errors import (
     DegenerateFitError,
@@ -26,6 +27,7 @@ from .neighbours import merges, splits
 from .results import FitResult, IterationState, Repair
 from .search import FitOptions, Start
 from .stopping import Stopped
+from .summary import summarise
 
 # Splits, or merges, that short runs try for each number of components; on faithful (K up to 9) 8
 # of them reach what 3 miss, and where iterations cost next to nothing so do the tries.
@@ -105,11 +107,11 @@ class Sweep:
         self.options, self.entropy, self.callback = options, list(entropy), callback
         self.caught: list[Recorded] = []  # what is no candidate's own
         self.stop_reason: str | None = None  # what has ended the sweep, if not its end
-        summary = diagnosis.summarise(X, sample_weight, options.n_threads)
+        summary = summarise(X, sample_weight, options.n_threads)
         self.frame = Frame.around(summary.mean, summary.scale, summary.constant)
         if self.frame is not None:  # in which no fit sees what there is to say of the offset
             with recorded() as self.caught:
-                diagnosis.check_digits(summary)
+                check_digits(summary)
             X = X - self.frame.origin
         floor = Floor(summary.scale, options.reg_covar)
         self.data = Data(X, sample_weight, floor)

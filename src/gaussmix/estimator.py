@@ -28,8 +28,9 @@ from . import _sklearn_parameters as parameters
 from . import _validate, sources
 from ._sklearn_state import Fitted, FittedState, Streamed, only_fit_of
 from ._verbose import Printer
+from .diagnosis import not_converged
 from .errors import DegenerateFitError, InvalidInputError, warn
-from .fitting import not_converged, run
+from .fitting import run
 from .mixture import Mixture
 from .online import N_STARTS, OnlineMixture
 from .search import FitOptions

@@ -21,6 +21,7 @@ from .results import FitResult, IterationState
 from .search import FitOptions, Search, Start
 from .sources import Rows, open_rows
 from .start import KINDS, KMEANS_ITERATIONS, RACED_ITERATIONS, StartMaker
+from .summary import Summary, summarise
 
 
 def fit(
@@ -192,47 +193,9 @@ def fit(
     finally:
         if progress:
             observer.close()
-    if message := not_converged(result):
+    if message := diagnosis.not_converged(result):
         warn(message, ConvergenceWarning)
     return result
-
-
-def not_converged(result: FitResult) -> str:
-    """What there is to say of a fit that a limit ended: last change, tol, iterations; or ""."""
-    if result.stop_reason in stopping.REASONS:
-        return _stopped(result)
-    if result.stop_reason != "max_iter" or result.config["max_iter"] == 0:
-        return ""
-    if result.stages[-1].algorithm == rules.HARD.name:
-        return (
-            f"labels still changed after {result.n_iter} iterations of hard EM. Increase max_iter."
-        )
-    return (
-        f"EM did not converge in {result.n_iter} iterations: {_last_change(result)}. Increase "
-        "max_iter or tol."
-    )
-
-
-def _last_change(result: FitResult) -> str:
-    change = np.diff(result.log_likelihood[-2:]) / result.statistics.weight
-    last = f"{change[0]:.3g}" if len(change) else "unknown"
-    return f"the mean log-likelihood last changed by {last}, tol is {result.config['tol']:g}"
-
-
-def _stopped(result: FitResult) -> str:
-    """What there is to say of a fit that `max_seconds` or `cancel` ended."""
-    cause = "cancel"
-    if result.stop_reason == stopping.MAX_SECONDS:
-        cause = f"max_seconds={result.config['max_seconds']:g}"
-    if result.converged:
-        return (
-            f"{cause} ended the search for a better optimum: the best of {len(result.starts)} "
-            f"starts so far has converged in {result.n_iter} iterations, others were not done."
-        )
-    return (
-        f"{cause} ended the fit after {result.n_iter} iterations: {_last_change(result)}. Give it "
-        "more time, or go on from its mixture with start=result.mixture."
-    )
 
 
 class Keeping(NamedTuple):
@@ -342,7 +305,7 @@ def run_in_frame(
     if keeping is not None:
         known = start if isinstance(start, str) else explicit
         journal, rng = keeping.opened(options, X, weight, known, seed, rng)
-    summary = diagnosis.summarise(X, weight, count)
+    summary = summarise(X, weight, count)
     _check_constant(summary, options.reg_covar)
     repairs = diagnosis.check_columns(summary, options.reg_covar)
     frame = Frame.around(summary.mean, summary.scale, summary.constant)
@@ -461,7 +424,7 @@ def _physical_memory() -> int:
         return 1 << 46
 
 
-def _check_constant(summary: diagnosis.Summary, reg_covar: float) -> None:
+def _check_constant(summary: Summary, reg_covar: float) -> None:
     if reg_covar == 0.0 and summary.constant.any():
         feature = int(np.flatnonzero(summary.constant)[0])
         raise DegenerateFitError(

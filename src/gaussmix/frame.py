@@ -15,7 +15,6 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from .diagnosis import Summary
 from .expectation import Expectation
 from .mixture import Mixture, frozen
 from .results import FitResult, IterationState
@@ -23,6 +22,7 @@ from .rules import HARD, SOFT
 from .sources import Rows, Source, raise_nonfinite
 from .statistics import SufficientStatistics
 from .stopping import Stopped
+from .summary import Summary
 
 # Offsets of more standard deviations are taken off. At 2^10 of them EM's rounding of means has been
 # seen to change covariances by 1e-12 of themselves, and at 2^30 by 6e-7.

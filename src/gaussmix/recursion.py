@@ -14,7 +14,7 @@ import numpy as np
 
 from . import backends
 from .covariance import Floor
-from .diagnosis import components_named, stand_in
+from .diagnosis import components_named
 from .em import EPS, finite
 from .errors import DegenerateComponentWarning, warn
 from .expectation import Expectation
@@ -31,6 +31,7 @@ from .maximisation import flat_state, mixture_of
 from .mixture import Mixture
 from .results import Repair
 from .statistics import SufficientStatistics, from_accumulator, to_accumulator
+from .summary import stand_in
 
 # The floor follows the features' variances when this share of the statistics is new.
 FLOOR_SHARE = 0.1

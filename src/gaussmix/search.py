@@ -13,7 +13,7 @@ import numpy as np
 from . import algorithms, stopping
 from .algorithms import joined
 from .covariance import Floor
-from .diagnosis import components_named, distinct_rows
+from .diagnosis import components_named
 from .em import Run, rounding_bound
 from .errors import DegenerateComponentWarning, DegenerateFitError, warn
 from .expectation import row_flops
@@ -24,6 +24,7 @@ from .results import IterationState, Repair, StartReport
 from .rules import HARD, SOFT, Algorithm
 from .start import KINDS, StartMaker
 from .stopping import Stopped
+from .summary import distinct_rows
 from .task import Task
 
 SHORT_ITERATIONS = 5

@@ -13,6 +13,7 @@ from ._selection_record import CRITERIA, blank_table, record_of, selection_of
 from ._sweep import Candidate, Sweep, folds_of, held_out, raise_unvalidated
 from .covariance import family
 from .criteria import NAMES
+from .diagnosis import not_converged
 from .errors import (
     ConvergenceWarning,
     DegenerateComponentWarning,
@@ -21,7 +22,7 @@ from .errors import (
     Recorded,
     warn,
 )
-from .fitting import checked, not_converged
+from .fitting import checked
 from .mixture import Mixture
 from .results import FitResult
 from .search import FitOptions

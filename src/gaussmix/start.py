@@ -8,7 +8,6 @@ from contextlib import suppress
 import numpy as np
 
 from .covariance import CovarianceFamily, Floor, MStep, empty_components, family
-from .diagnosis import Summary
 from .em import Run, finite, run_em
 from .errors import DegenerateFitError
 from .expectation import Expectation, evaluate
@@ -18,6 +17,7 @@ from .mixture import Mixture
 from .rules import HARD
 from .sources import Rows, pieces, take, weighted_rows
 from .statistics import SufficientStatistics, second_shape
+from .summary import Summary
 
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
 KMEANS_ROWS = 20_000  # seeding and k-means see a random sample of at most this many rows
