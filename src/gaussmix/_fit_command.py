@@ -17,7 +17,7 @@ import numpy as np
 from . import _report, persistence
 from .errors import InvalidInputError, Recorded
 from .mixture import Mixture
-from .search import FitOptions
+from .options import FitOptions
 from .selection import (
     CRITERIA,
     Selection,

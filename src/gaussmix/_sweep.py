@@ -24,8 +24,9 @@ from .expectation import row_flops
 from .frame import Frame
 from .mixture import Mixture
 from .neighbours import merges, splits
+from .options import FitOptions
 from .results import FitResult, IterationState, Repair
-from .search import FitOptions, Start
+from .start import Start
 from .stopping import Stopped
 from .summary import summarise
 

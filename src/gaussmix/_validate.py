@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ._convert import FLOAT32, FLOAT64, column_names, floats, is_table
-from ._convert import plain_array as _plain_array
+from ._convert import FLOAT32, FLOAT64, column_names, floats, is_table, plain_array
 from ._convert import table_array as _table_array
 from ._output import INT64, output, result
 from ._parameters import choice, counted, features, flag, integer, real, seed, shown
@@ -32,6 +31,7 @@ __all__ = [
     "flag",
     "integer",
     "output",
+    "plain_array",
     "raise_nonfinite",
     "real",
     "result",
@@ -40,13 +40,8 @@ __all__ = [
     "seed",
     "shape_of",
     "shown",
-    "start_labels",
-    "start_means",
-    "start_responsibilities",
 ]
 
-# Rounding of a row of responsibilities computed in float32 stays well below this.
-RESPONSIBILITY_SUM_TOLERANCE = 1e-6
 LARGEST_WEIGHT_SUM = 1e100
 SMALLEST_WEIGHT_SUM = 1e-290  # below it, products with responsibilities lose digits to underflow
 CONVERTED_VALUES = 1 << 20  # held as float64 at once, where conversion goes piece by piece
@@ -110,7 +105,7 @@ def data(
     if not isinstance(X, np.ndarray) and is_table(X):
         rows = _table_array(X, name)
     else:
-        rows = _plain_array(X, name)
+        rows = plain_array(X, name)
         rows = _two_dimensional(rows, name, allow_1d or n_features == 1)
         if piecewise and rows.dtype.kind in "iub" and rows.size > CONVERTED_VALUES:
             _check_shape(rows, name, n_features, min_rows)
@@ -131,7 +126,7 @@ def row_or_rows(x: Any, n_features: int) -> tuple[np.ndarray, bool]:
         As `data` does.
     """
     if not is_table(x):
-        given = _plain_array(x, "X")
+        given = plain_array(x, "X")
         if given.ndim == (1 if n_features > 1 else 0):
             return data(given.reshape(1, -1), n_features=n_features), True
         x = given
@@ -250,7 +245,7 @@ def array(name: str, value: Any, shape: tuple[int | None, ...] | None = None) ->
     InvalidInputError
         If it has another shape, or holds NaN or infinity.
     """
-    given = _table_array(value, name) if is_table(value) else _plain_array(value, name)
+    given = _table_array(value, name) if is_table(value) else plain_array(value, name)
     if shape is not None and not (
         given.ndim == len(shape)
         and all(b is None or a == b for a, b in zip(given.shape, shape, strict=True))
@@ -289,7 +284,7 @@ def shape_of(name: str, value: Any) -> tuple[int, ...]:
     InvalidInputError
         If it is ragged, sparse, or no array at all.
     """
-    return _plain_array(value, name).shape
+    return plain_array(value, name).shape
 
 
 def sample_weight(w: Any, n_rows: int, name: str = "sample_weight") -> np.ndarray | None:
@@ -336,75 +331,3 @@ def sample_weight(w: Any, n_rows: int, name: str = "sample_weight") -> np.ndarra
             f"{weights[largest]:g}. Divide the weights by it."
         )
     return weights
-
-
-def start_means(
-    a: Any, n_components: int, n_features: int, name: str = "start (means)"
-) -> np.ndarray:
-    """Start means as float64 (K, D); one feature may be given as (K,).
-
-    Raises
-    ------
-    InvalidInputError
-        If the shape is wrong or a value is not finite.
-    """
-    if n_features == 1 and np.ndim(a) == 1:
-        return array(name, a, (n_components,)).reshape(n_components, 1)
-    return array(name, a, (n_components, n_features))
-
-
-def start_labels(a: Any, n_samples: int, n_components: int) -> np.ndarray:
-    """Start labels as a contiguous int64 array (N,), each in ``0..K-1``.
-
-    Raises
-    ------
-    InvalidInputError
-        If the shape is wrong, the type is not integer, or a label is out of range.
-    """
-    name = "start (labels)"
-    labels = _plain_array(a, name)
-    if labels.shape != (n_samples,):
-        raise InvalidInputError(
-            f"{name} has shape {labels.shape}, but ({n_samples},) is expected: one per row of X."
-        )
-    if labels.dtype.kind not in "iu":
-        raise InvalidInputError(
-            f"{name} has type {labels.dtype}, but labels are integers from 0 to "
-            f"{n_components - 1}. Convert them with astype(int)."
-        )
-    outside = (labels < 0) | (labels >= n_components)
-    if outside.any():
-        first = int(np.argmax(outside))
-        raise InvalidInputError(
-            f"{name}[{first}] is {labels[first]} ({np.count_nonzero(outside)} such values), "
-            f"but labels run from 0 to {n_components - 1}. Number the components from 0."
-        )
-    return np.ascontiguousarray(labels, dtype=np.int64)
-
-
-def start_responsibilities(a: Any, n_samples: int, n_components: int) -> np.ndarray:
-    """Start responsibilities as float64 (N, K): not negative, rows summing to one.
-
-    Raises
-    ------
-    InvalidInputError
-        If the shape is wrong, a value is negative or not finite, or a row's sum differs
-        from one by more than 1e-6.
-    """
-    name = "start (responsibilities)"
-    result = array(name, a, (n_samples, n_components))
-    if result.size and result.min() < 0.0:
-        i, k = np.argwhere(result < 0.0)[0]
-        raise InvalidInputError(
-            f"{name}[{i}, {k}] is {result[i, k]:g}, but responsibilities cannot be negative. "
-            "Set it to 0 and make the row sum to 1."
-        )
-    sums = result.sum(axis=1)
-    off = np.abs(sums - 1.0) > RESPONSIBILITY_SUM_TOLERANCE
-    if off.any():
-        i = int(np.argmax(off))
-        raise InvalidInputError(
-            f"{name}[{i}] sums to {sums[i]:.9g} ({np.count_nonzero(off)} such rows), but every "
-            "row must sum to 1 within 1e-6. Divide each row by its sum."
-        )
-    return result

@@ -33,7 +33,7 @@ from .errors import DegenerateFitError, InvalidInputError, warn
 from .fitting import run
 from .mixture import Mixture
 from .online import N_STARTS, OnlineMixture
-from .search import FitOptions
+from .options import FitOptions
 from .start import KINDS
 from .stopping import REASONS, within
 

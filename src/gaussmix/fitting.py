@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _validate, backends, diagnosis, rules, stopping, threads
+from . import _validate, backends, diagnosis, given_start, stopping, threads
 from .covariance import Floor, family
 from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
 from .frame import Frame
-from .kernels import contract
 from .mixture import Mixture, frozen
+from .options import FitOptions, check_memory, check_rows, checked
 from .results import FitResult, IterationState
-from .search import FitOptions, Search, Start
+from .search import Search
 from .sources import Rows, open_rows
-from .start import KINDS, KMEANS_ITERATIONS, RACED_ITERATIONS, StartMaker
+from .start import KMEANS_ITERATIONS, RACED_ITERATIONS, Start, StartMaker
 from .summary import Summary, summarise
 
 
@@ -298,9 +298,9 @@ def run_in_frame(
     rng = _validate.seed(seed)
     count = threads.resolve(options.n_threads)
     chosen = family(options.covariance_type)
-    _check_rows(X, weight, options.n_components)
-    _check_memory(*X.shape, options)
-    explicit = [] if start is None and proposals else _explicit_start(start, X, options)
+    check_rows(X, weight, options.n_components)
+    check_memory(*X.shape, options)
+    explicit = [] if start is None and proposals else given_start.checked(start, X, options)
     journal = None
     if keeping is not None:
         known = start if isinstance(start, str) else explicit
@@ -310,7 +310,8 @@ def run_in_frame(
     repairs = diagnosis.check_columns(summary, options.reg_covar)
     frame = Frame.around(summary.mean, summary.scale, summary.constant)
     if frame is not None:
-        X, summary, explicit = frame.rows(X), frame.summary(summary), _moved(explicit, frame)
+        X, summary = frame.rows(X), frame.summary(summary)
+        explicit = given_start.moved(explicit, frame)
         proposals = [Start(kind, _inward(make, frame)) for kind, make in proposals]
         callback, adapt = _outward(callback, frame), _adapted(adapt, frame)
     floor = Floor(summary.scale, options.reg_covar)
@@ -320,7 +321,7 @@ def run_in_frame(
     search = Search(
         maker, options, callback, previous_log_likelihood, adapt, proposals, rank, race, journal
     )
-    best, reports = search.best_of(_starts(start, explicit, maker, options, rng), rng)
+    best, reports = search.best_of(given_start.to_run(start, explicit, maker, rng), rng)
     if journal is not None:
         journal.write()
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
@@ -352,14 +353,6 @@ def run_in_frame(
     return InFrame(result, frame, X, weight)
 
 
-def _moved(explicit, frame: Frame):
-    """An explicit start, in the frame."""
-    if isinstance(explicit, tuple):
-        kind, values = explicit
-        return kind, values - frame.origin if kind == "means" else values
-    return explicit and [frame.inward(mixture) for mixture in explicit]
-
-
 def _inward(make: Callable[[], Mixture], frame: Frame) -> Callable[[], Mixture]:
     return lambda: frame.inward(make())
 
@@ -373,57 +366,6 @@ def _adapted(adapt: Callable[[Mixture], Mixture] | None, frame: Frame):
     return None if adapt is None else lambda mixture: frame.inward(adapt(frame.outward(mixture)))
 
 
-def checked(options: FitOptions) -> FitOptions:
-    """The options as a fit takes them; raises InvalidInputError if one is out of its range."""
-    return FitOptions(
-        _validate.integer("n_components", options.n_components, 1),
-        family(options.covariance_type).name,
-        _validate.integer("n_starts", options.n_starts, 1),
-        _validate.real("tol", options.tol, 0.0),
-        _validate.integer("max_iter", options.max_iter, 0),
-        _validate.real("reg_covar", options.reg_covar, 0.0),
-        options.n_threads,
-        rules.algorithms(options.algorithm),
-    )
-
-
-def _check_rows(X: Rows, weight: np.ndarray | None, n_components: int) -> None:
-    n_rows = len(X) if weight is None else int(np.count_nonzero(weight))
-    if n_rows < n_components:
-        of = "" if weight is None else " of positive weight"
-        raise InvalidInputError(
-            f"n_samples={n_rows}{of} < n_components={n_components}; use at most {n_rows} "
-            "components or more rows."
-        )
-
-
-def _check_memory(n_rows: int, n_features: int, options: FitOptions) -> None:
-    """Refuse a mixture that does not fit into memory, before anything is allocated.
-
-    Counted are the accumulators that the rows reach, and six more sets of sums for the mixtures
-    and statistics of an iteration.
-    """
-    layout = contract.LAYOUTS[family(options.covariance_type).layout]
-    plan = contract.plan(options.n_components, n_features, layout)
-    sets = 6 + min(plan.n_accumulators, -(-n_rows // plan.slot_rows))
-    n_bytes = 8 * sets * contract.offsets(options.n_components, n_features, layout).size
-    available = _physical_memory()
-    if n_bytes > available:
-        raise InvalidInputError(
-            f"n_components={options.n_components} with {n_features} features and covariance_type="
-            f"{options.covariance_type!r} needs about {n_bytes:.3g} bytes, but this machine has "
-            f"{available:.3g}; use fewer components or a simpler covariance_type."
-        )
-
-
-def _physical_memory() -> int:
-    """Bytes of memory of this machine, or what no machine has where that is not known."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return 1 << 46
-
-
 def _check_constant(summary: Summary, reg_covar: float) -> None:
     if reg_covar == 0.0 and summary.constant.any():
         feature = int(np.flatnonzero(summary.constant)[0])
@@ -431,60 +373,3 @@ def _check_constant(summary: Summary, reg_covar: float) -> None:
             f"column {feature} of X is constant ({summary.mean[feature]:.6g}) and reg_covar is 0; "
             "drop the column or set reg_covar."
         )
-
-
-def _starts(
-    start, explicit: list[Start] | None, maker: StartMaker, options: FitOptions, rng
-) -> list[Start]:
-    """The starts that are run to the end whatever they reach."""
-    if explicit is None:
-        kinds = (start,) if isinstance(start, str) else start
-        return [Start(kind, lambda kind=kind: maker.make(kind, rng)) for kind in kinds]
-    if isinstance(explicit, tuple):
-        kind, values = explicit
-        method = {
-            "means": maker.around,
-            "labels": maker.from_labels,
-            "responsibilities": lambda given: maker.from_responsibilities(
-                lambda begin, end: given[begin:end]
-            ),
-        }[kind]
-        return [Start(kind, lambda: method(values))]
-    return [Start("mixture", lambda given=given: given) for given in explicit]
-
-
-def _explicit_start(start, X: Rows, options: FitOptions):
-    """Check `start`: None for a name, mixtures, or (kind, array)."""
-    n_components, n_features = options.n_components, X.shape[1]
-    if isinstance(start, str):
-        _validate.choice("start", start, KINDS)
-        return None
-    if isinstance(start, tuple) and start and all(isinstance(kind, str) for kind in start):
-        return None  # of our own making; see `run`
-    mixtures = [start] if isinstance(start, Mixture) else start
-    if (
-        isinstance(mixtures, (list, tuple))
-        and mixtures
-        and all(isinstance(given, Mixture) for given in mixtures)
-    ):
-        for given in mixtures:
-            found = (given.covariance_type, given.n_components, given.n_features)
-            wanted = (options.covariance_type, n_components, n_features)
-            if found != wanted:
-                raise InvalidInputError(
-                    "start is a mixture with (covariance_type, n_components, n_features) = "
-                    f"{found}; the fit needs {wanted}."
-                )
-        return list(mixtures)
-    shape = _validate.shape_of("start", start)
-    if shape == (n_components, n_features) or (n_features == 1 and shape == (n_components,)):
-        return "means", _validate.start_means(start, n_components, n_features)
-    if len(shape) == 1:
-        return "labels", _validate.start_labels(start, len(X), n_components)
-    if shape == (len(X), n_components):
-        return "responsibilities", _validate.start_responsibilities(start, len(X), n_components)
-    raise InvalidInputError(
-        f"start has shape {shape}; it may be means ({n_components}, {n_features}), labels "
-        f"({len(X)},), responsibilities ({len(X)}, {n_components}), a Mixture, or one of "
-        f"{', '.join(KINDS)}."
-    )

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _validate, container, sources, threads
+from . import _validate, container, given_start, sources, threads
 from ._online_record import online_of, record_of
 from .covariance import family
 from .errors import DegenerateFitError, InvalidInputError
 from .first_rows import FirstRows, default_rows
-from .fitting import InFrame, checked, run_in_frame
+from .fitting import InFrame, run_in_frame
 from .frame import Frame
 from .mixture import Mixture
+from .options import FitOptions, checked
 from .recursion import Recursion, new_repairs
 from .results import FitResult, Repair
 from .schedule import Schedule
-from .search import FitOptions
 from .start import KINDS
 from .statistics import SufficientStatistics
 
@@ -193,7 +193,7 @@ class OnlineMixture:
             _validate.choice("start", start, KINDS)
             return
         if not isinstance(start, (Mixture, FitResult)):
-            self._start = _validate.start_means(
+            self._start = given_start.means(
                 start, self._options.n_components, np.shape(start)[-1] if np.ndim(start) > 1 else 1
             )
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +19,11 @@ from .errors import DegenerateComponentWarning, DegenerateFitError, warn
 from .expectation import row_flops
 from .maximisation import Maximiser
 from .mixture import Mixture
+from .options import FitOptions
 from .reseeding import reseeded
 from .results import IterationState, Repair, StartReport
 from .rules import HARD, SOFT, Algorithm
-from .start import KINDS, StartMaker
+from .start import KINDS, Start, StartMaker
 from .stopping import Stopped
 from .summary import distinct_rows
 from .task import Task
@@ -36,27 +37,6 @@ ITERATION_FLOPS = 1 << 15  # what an iteration costs without any rows, about 3 u
 ONE_OPTIMUM = 1e-6  # nats per row, within which short runs count as equal
 DRAWN = (*KINDS, "broad")  # kinds of starts that draw random numbers
 RESEEDED = "re-seeded"  # the kind of a start made from another's run
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """The checked arguments of a fit."""
-
-    n_components: int
-    covariance_type: str = "full"
-    n_starts: int = 1
-    tol: float = 1e-3
-    max_iter: int = 100
-    reg_covar: float = 1e-6
-    n_threads: int | None = None
-    algorithm: tuple[Algorithm, ...] = (SOFT,)  # one after the other
-
-
-class Start(NamedTuple):
-    """A way to make an initial mixture, and what to call it in a report."""
-
-    kind: str
-    make: Callable[[], Mixture]
 
 
 class _CallbackError(Exception):

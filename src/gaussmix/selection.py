@@ -22,10 +22,9 @@ from .errors import (
     Recorded,
     warn,
 )
-from .fitting import checked
 from .mixture import Mixture
+from .options import FitOptions, checked
 from .results import FitResult
-from .search import FitOptions
 
 NOT_REACHED = "not reached"
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,13 @@ TRIAL_ROWS = 6 << 10  # at least: an even number of slots, for two threads
 TRIAL_NUMBERS = 50  # at least, for each free parameter
 TRIAL_SHARE = 4  # only of so many times the rows: then the passes that are saved pay for it
 TRIAL_TOL = 1e-4  # nats per row; with 3e-4, fits of overlapping components end 0.003 lower
+
+
+class Start(NamedTuple):
+    """A way to make an initial mixture, and what to call it in a report."""
+
+    kind: str
+    make: Callable[[], Mixture]
 
 
 class StartMaker:
