@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
-from gaussmix import backends, fitting, search
+from gaussmix import attempts, backends, fitting, search
 
 MCLUST_NAMES = {"spherical": "VII", "diag": "VVI", "tied": "EEE", "full": "VVV"}
 # An iteration on 272 rows takes a few us where the loop is compiled, and 0.2 ms where it is not.
@@ -215,21 +215,21 @@ def test_a_callback_that_stops_ends_the_whole_search(faithful):
 
 
 def test_a_failing_polish_leaves_what_was_reached(faithful, monkeypatch):
-    original = search.Search._run
+    original = attempts.Attempts._run
 
     def failing(self, initial, max_iter, tol, *others):
         if tol < self.options.tol:
             raise gm.DegenerateFitError("made to fail")
         return original(self, initial, max_iter, tol, *others)
 
-    monkeypatch.setattr(search.Search, "_run", failing)
+    monkeypatch.setattr(attempts.Attempts, "_run", failing)
     result = gm.fit(faithful, 3, n_starts=5, seed=0)
     best = max(report.log_likelihood for report in result.starts if report.continued)
     assert result.log_likelihood[-1] == best
 
 
 def test_a_continued_short_run_is_one_uninterrupted_run(faithful, monkeypatch):
-    monkeypatch.setattr(search.Search, "_polish", lambda self, best, max_iter: best)
+    monkeypatch.setattr(attempts.Attempts, "polished", lambda self, best, max_iter: best)
     result = gm.fit(faithful, 4, n_starts=9, seed=1, tol=1e-4, max_iter=400)
     starts = {}
 

@@ -31,7 +31,7 @@ TIERS = [
     ["stochastic", "annealing"],
     ["algorithms"],
     ["diagnosis", "start", "reseeding", "neighbours"],
-    ["checkpoint", "search", "recursion", "frame", "given_start", "_online_record"],
+    ["checkpoint", "attempts", "search", "recursion", "frame", "given_start", "_online_record"],
     ["fitting", "progress", "_npy"],
     ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
     ["_sweep", "selection", "_selection_record"],

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _validate, backends, diagnosis, given_start, stopping, threads
+from .attempts import Attempts
 from .covariance import Floor, family
 from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
@@ -318,15 +319,14 @@ def run_in_frame(
     expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
     kmeans_iterations = RACED_ITERATIONS if race else KMEANS_ITERATIONS
     maker = StartMaker(X, weight, summary, expectation, chosen, floor, kmeans_iterations)
-    search = Search(
-        maker, options, callback, previous_log_likelihood, adapt, proposals, rank, race, journal
-    )
-    best, reports = search.best_of(given_start.to_run(start, explicit, maker, rng), rng)
+    attempts = Attempts(maker, options, rng, callback, adapt, journal)
+    search = Search(attempts, previous_log_likelihood, proposals, rank, race)
+    best, reports = search.best_of(given_start.to_run(start, explicit, maker, rng))
     if journal is not None:
         journal.write()
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
-    early = search.stop_reason in stopping.REASONS
-    stop_reason = search.stop_reason if early else best.stop_reason
+    early = attempts.stop_reason in stopping.REASONS
+    stop_reason = attempts.stop_reason if early else best.stop_reason
     total = time.perf_counter() - began
     result = FitResult(
         mixture=best.mixture,
@@ -347,7 +347,7 @@ def run_in_frame(
             "backend": backends.active().name,
             "level": backends.active().level,
         },
-        timings={"start": search.start_seconds, "em": search.em_seconds, "total": total},
+        timings={"start": attempts.start_seconds, "em": attempts.em_seconds, "total": total},
         statistics=best.statistics,
     )
     return InFrame(result, frame, X, weight)
