@@ -34,7 +34,7 @@ TIERS = [
     ["checkpoint", "attempts", "search", "recursion", "frame", "given_start", "_online_record"],
     ["fitting", "progress", "_npy"],
     ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
-    ["_sweep", "selection", "_selection_record"],
+    ["_sweep", "selection", "selecting", "_selection_record"],
     ["datasets", "tables", "_delimited", "online"],
     ["persistence"],
     ["estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"],

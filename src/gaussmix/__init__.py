@@ -80,7 +80,7 @@ _LAZY = {
     "Selection": ("selection", "Selection"),
     "SufficientStatistics": ("statistics", "SufficientStatistics"),
     "save": ("persistence", "save"),
-    "select": ("selection", "select"),
+    "select": ("selecting", "select"),
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from . import _report, datasets, rules, tables
-from .selection import COVARIANCE_TYPES
+from .covariance import FAMILIES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -241,11 +241,11 @@ def _algorithms(text: str) -> list[str]:
 
 def _covariance_types(text: str) -> list[str]:
     """Names of covariance types, each once, in the order given."""
-    names = COVARIANCE_TYPES if text == "all" else [part.strip() for part in text.split(",")]
+    names = FAMILIES if text == "all" else [part.strip() for part in text.split(",")]
     for name in names:
-        if name not in COVARIANCE_TYPES:
+        if name not in FAMILIES:
             raise argparse.ArgumentTypeError(
-                f"{name!r} is none of {', '.join(COVARIANCE_TYPES)}; or give all"
+                f"{name!r} is none of {', '.join(FAMILIES)}; or give all"
             )
     return list(dict.fromkeys(names))
 

@@ -15,17 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _report, persistence
+from ._selection_record import CRITERIA
 from .errors import InvalidInputError, Recorded
 from .mixture import Mixture
 from .options import FitOptions
-from .selection import (
-    CRITERIA,
-    Selection,
-    explore,
-    passed_over,
-    stopped_sweep,
-    unreached,
-)
+from .selecting import explore
+from .selection import Selection, passed_over, stopped_sweep, unreached
 from .stopping import within
 from .tables import Table
 
