@@ -37,7 +37,14 @@ TIERS = [
     ["_sweep", "selection", "selecting", "_selection_record"],
     ["datasets", "tables", "_delimited", "online"],
     ["persistence"],
-    ["estimator", "_sklearn_parameters", "_sklearn_state", "_verbose"],
+    [
+        "estimator",
+        "_sklearn_parameters",
+        "_sklearn_rows",
+        "_sklearn_scores",
+        "_sklearn_state",
+        "_verbose",
+    ],
     ["_report", "_arguments", "_fit_command", "cli"],
     ["__init__", "__main__"],
 ]
@@ -45,7 +52,7 @@ RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 
 # What may be imported beside NumPy and the standard library, and where.
 OTHERS = {
-    "sklearn": {"estimator", "_sklearn_parameters", "_sklearn_state", "_verbose", "interchange"},
+    "sklearn": {"estimator", "_sklearn_rows", "_sklearn_scores", "_verbose", "interchange"},
     "onnx": {"onnx_graph"},
     "numba": {"kernels", "numba_api"},
     "matplotlib": {"_drawing", "_panels", "_hill_plot"},

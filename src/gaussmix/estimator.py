@@ -17,7 +17,7 @@ try:
     from sklearn.base import BaseEstimator, DensityMixin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_is_fitted
 except ImportError as error:
     raise ImportError(
         f"gaussmix.GaussianMixture needs scikit-learn 1.6 or newer ({error}). "
@@ -26,7 +26,9 @@ except ImportError as error:
 
 from . import _sklearn_parameters as parameters
 from . import _validate, sources
-from ._sklearn_state import Fitted, FittedState, Streamed, only_fit_of
+from ._sklearn_rows import NO_CHUNKS, known_rows, training_rows
+from ._sklearn_scores import FittedScores
+from ._sklearn_state import Fitted, Streamed, only_fit_of
 from ._verbose import Printer
 from .diagnosis import not_converged
 from .errors import DegenerateFitError, InvalidInputError, warn
@@ -48,14 +50,7 @@ NOT_CONVERGED = (
 )
 
 
-class _InputRecord(BaseEstimator):
-    """Takes the feature names of a fit's input until the fit has succeeded."""
-
-
-_NO_CHUNKS = "Fit data in chunks by gaussmix.fit, or call partial_fit with one after the other."
-
-
-class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
+class GaussianMixture(FittedScores, DensityMixin, BaseEstimator):
     """Gaussian mixture with scikit-learn's interface; fitted by `gaussmix.fit`.
 
     Changing ``from sklearn.mixture import GaussianMixture`` to
@@ -263,10 +258,10 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             )
         fitted = vars(self).get("_fitted")
         if fitted is None:
-            rows, names = self._training_rows(X, min_rows=0)
+            rows, names = training_rows(X, min_rows=0)
         else:
-            sources.refuse_chunks(X, _NO_CHUNKS)
-            rows, names = self._known_rows(X, fitted, min_rows=0), fitted.feature_names
+            sources.refuse_chunks(X, NO_CHUNKS)
+            rows, names = known_rows(self, X, fitted), fitted.feature_names
         online = self._stream(fitted, rows.shape[1])
         return Streamed(online.update(rows, sample_weight), names)
 
@@ -298,7 +293,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
     def _fit(self, X, sample_weight) -> tuple[Fitted, np.ndarray]:
         """What a fit to `X` leaves behind, and the rows; the estimator itself is not touched."""
         self._check_parameters()
-        rows, names = self._training_rows(X)
+        rows, names = training_rows(X)
         weights = _validate.sample_weight(sample_weight, len(rows))
         if len(rows) < self.n_components:
             raise InvalidInputError(
@@ -356,17 +351,6 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
             state = check_random_state(None)  # NumPy's global one, as everywhere in scikit-learn
         return _validate.seed(state, name="random_state")
 
-    def _training_rows(self, X, min_rows: int = 1) -> tuple[np.ndarray, np.ndarray | None]:
-        sources.refuse_chunks(X, _NO_CHUNKS)
-        rows = _validate.data(X, min_rows=min_rows)
-        record = _InputRecord()
-        if not isinstance(X, (np.ndarray, list, tuple)):
-            try:
-                validate_data(record, X, skip_check_array=True)
-            except ValueError as error:
-                raise InvalidInputError(str(error)) from error
-        return rows, getattr(record, "feature_names_in_", None)
-
     def _start(self, rows, weights) -> dict[str, Any]:
         """What `run` starts from, as its keyword arguments."""
         fitted = vars(self).get("_fitted")
@@ -399,70 +383,7 @@ class GaussianMixture(DensityMixin, FittedState, BaseEstimator):
         start = run(_validate.data(X), options, start=resp).mixture
         self.mixture_ = parameters.Given.of(self, start.n_features, n_components).put_into(start)
 
-    # -- scoring
-
-    def _scored(self, X) -> tuple[Mixture, Any]:
-        """The mixture and the rows to score, both of one moment."""
-        fitted = self._usable()
-        if fitted is None:
-            check_is_fitted(self)
-        # scikit-learn's checks take a hundred microseconds; a plain array needs none of them.
-        if (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.shape[1] == fitted.mixture.n_features
-            and fitted.feature_names is None
-        ):
-            return fitted.mixture, X
-        return fitted.mixture, self._known_rows(X, fitted, min_rows=0)
-
-    def _known_rows(self, X, fitted: Fitted, min_rows: int) -> np.ndarray:
-        """The rows of `X`, whose columns must be those that `fitted` has seen."""
-        rows = _validate.data(X, min_rows=min_rows)
-        if rows.shape[1] != fitted.n_features:
-            raise InvalidInputError(
-                f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{fitted.n_features} features as input. Pass the columns it was fitted "
-                "with."
-            )
-        if fitted.feature_names is not None or not isinstance(X, (np.ndarray, list, tuple)):
-            before = copy.copy(self)  # a fit that ends meanwhile must not mix old and new
-            before._adopt(fitted)
-            try:
-                validate_data(before, X, reset=False, skip_check_array=True)
-            except ValueError as error:
-                raise InvalidInputError(str(error)) from error
-        return rows
-
-    def predict(self, X):
-        """(N,) index of the most probable component of each row; ties to the lowest."""
-        mixture, rows = self._scored(X)
-        return mixture.predict(rows, n_threads=self.n_threads)
-
-    def predict_proba(self, X):
-        """(N, K) posterior probability of each component; rows sum to 1."""
-        mixture, rows = self._scored(X)
-        return mixture.predict_proba(rows, n_threads=self.n_threads)
-
-    def score_samples(self, X):
-        """(N,) log density of each row, in nats."""
-        mixture, rows = self._scored(X)
-        return mixture.logpdf(rows, n_threads=self.n_threads)
-
-    def score(self, X, y=None, sample_weight=None):
-        """Mean log-likelihood of `X` per unit weight, in nats; `y` is ignored."""
-        mixture, rows = self._scored(X)
-        return mixture.score(rows, sample_weight, n_threads=self.n_threads)
-
-    def bic(self, X):
-        """Bayesian information criterion on `X`; lower is better."""
-        mixture, rows = self._scored(X)
-        return mixture.bic(rows, n_threads=self.n_threads)
-
-    def aic(self, X):
-        """Akaike information criterion on `X`; lower is better."""
-        mixture, rows = self._scored(X)
-        return mixture.aic(rows, n_threads=self.n_threads)
+    # -- drawing
 
     def sample(self, n_samples=1):
         """Random draws from the fitted mixture, in random order.
