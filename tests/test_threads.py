@@ -313,3 +313,28 @@ def test_a_system_that_refuses_threads_gets_by_with_fewer(run_python):
         print(same, gm.fit(X, 2, start=mixture, max_iter=3, n_threads=8).n_iter)
     """
     assert run_python(code, "-W", "ignore") == "True 3"
+
+
+def test_after_a_short_call_that_waited_one_thread_makes_the_next_ones(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(threads, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(threads, "_alone", 0)
+    monkeypatch.setattr(threads, "_penalty", threads.FEWEST_ALONE)
+    monkeypatch.setattr(threads, "_cpus", 2)
+
+    def call(seconds):
+        with threads.share_briefly(2, most_seconds=1e-3) as n_threads:
+            now[0] += seconds
+        return n_threads
+
+    assert call(1e-4) == call(1e-2) == 2
+    assert [call(1e-2) for _ in range(threads.FEWEST_ALONE)] == [1] * threads.FEWEST_ALONE
+    assert call(1e-2) == 2  # waited again: twice as many
+    assert [call(0.0) for _ in range(2 * threads.FEWEST_ALONE)].count(2) == 0
+    assert call(1e-4) == call(1e-2) == 2  # did not, so that the next wait is the first again
+    assert [call(0.0) for _ in range(threads.FEWEST_ALONE + 1)].count(2) == 1
+
+
+def test_a_short_call_that_is_alone_is_not_timed():
+    with threads.share_briefly(1, most_seconds=0.0) as n_threads:
+        assert n_threads == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import _validate, records
+from .advance import Iterate, gather_layout
 from .container import Record
 from .covariance import Floor
 from .errors import InvalidInputError
@@ -13,7 +14,7 @@ from .frame import Frame
 from .kernels.contract import LAYOUTS, MARK_HELD, MARK_NONE, MARK_RAISED, offsets
 from .mixture import Mixture
 from .records import NONE
-from .recursion import Average, Recursion, gather_layout
+from .recursion import Average, Recursion
 from .results import REPAIR, repairs_of
 from .start import KINDS
 
@@ -141,8 +142,8 @@ def _recursion_record(recursion: Recursion, frame: Frame | None) -> Record:
     }
     if frame is not None:
         arrays["origin"] = frame.origin
-    if recursion.sums is not None:
-        arrays["sums"] = recursion.sums
+    if recursion.iterate.sums is not None:
+        arrays["sums"] = recursion.iterate.sums
     if floor is not None:
         arrays |= {"floor": np.array([floor.relative, *floor.scale])}
     if average is not None:
@@ -178,7 +179,7 @@ def _recursion_of(record: Record, options: dict) -> tuple[Recursion, Frame | Non
     if "origin" in given:
         frame = Frame(_validate.array("origin", own.arrays["origin"], (n_features,)).copy())
     if "sums" in given:
-        size = offsets(n_components, n_features, LAYOUTS[gather_layout(mixture)]).size
+        size = offsets(n_components, n_features, LAYOUTS[gather_layout(mixture.family)]).size
         sums = _validate.array("sums", own.arrays["sums"], (size,)).copy()
         if (sums[:n_components] < 0.0).any():
             raise InvalidInputError("the masses in sums must be at least 0.")
@@ -195,8 +196,7 @@ def _recursion_of(record: Record, options: dict) -> tuple[Recursion, Frame | Non
         parameters = (weights.copy(), means.copy(), covariances.copy())
         average = Average(parameters, _validate.real("average_weight", weight.tolist(), 0.0))
     recursion = Recursion(
-        mixture,
-        sums,
+        Iterate(mixture, sums),
         _validate.integer("n_rows", n_rows, 0),
         *rates[:2].tolist(),
         floor,

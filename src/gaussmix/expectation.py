@@ -17,6 +17,11 @@ CALL_FLOPS = 1 << 30  # about 50 ms of kernel time: signals and callbacks wait n
 # About 0.1 ms of one thread. Below it a second thread saves little, and where another program keeps
 # a core busy, waiting for that thread to be scheduled costs up to 20 ms.
 SERIAL_FLOPS = 1 << 22
+# The same where one batch follows the other: the second thread is awake, and for the rest see
+# `threads.share_briefly`. 1,000 rows (D = 8, K = 16), 3.2e6 of these, take 30 us on two threads and
+# 53 on one (Xeon, AVX-512).
+STREAM_FLOPS = 1 << 21
+BRIEF_SECONDS, SLOWEST = 1e-3, 4e9  # no E-step takes longer than the first, and a second for these
 FACTOR_LAYOUTS = {
     contract.FACTOR_DIAG: "diag",
     contract.FACTOR_FULL: "full",
@@ -63,7 +68,7 @@ class Expectation:
         chunked = isinstance(X, Source)
         work = _work(*X.shape, layout, n_components, n_threads, short_slots, chunked, limits)
         self._plan, self._n_used, self._unit, self._call_rows = work[:4]
-        self.n_threads, self.call_iterations = work[4:]
+        self.n_threads, self.call_iterations = work[4:6]
         size = contract.offsets(n_components, X.shape[1], contract.LAYOUTS[layout]).size
         self._accumulators = np.empty((self._plan.n_accumulators, size))
 
@@ -148,6 +153,7 @@ class _Work(NamedTuple):
     call_rows: int
     n_threads: int
     call_iterations: int
+    most_seconds: float  # of the E-step where no other program keeps a core busy
 
 
 @lru_cache(maxsize=64)  # batches of a stream ask for the same again and again
@@ -184,7 +190,24 @@ def _work(
     iteration = flops * n_rows + 2 * matrices * n_features**3
     # The compiled loop reads an array.
     call_iterations = 0 if chunked else call_flops * n_threads // iteration
-    return _Work(plan, n_used, unit, call_rows, n_threads, call_iterations)
+    most_seconds = BRIEF_SECONDS + n_rows * flops / SLOWEST
+    return _Work(plan, n_used, unit, call_rows, n_threads, call_iterations, most_seconds)
+
+
+def short_work(
+    n_rows: int,
+    n_features: int,
+    layout: str,
+    n_components: int,
+    n_threads: int,
+    short_slots: int,
+) -> _Work | None:
+    """How an `Expectation` with `short_slots` cuts so many rows; None if not by a single call."""
+    if n_rows * row_flops(n_components, n_features, layout) > CALL_FLOPS:
+        return None
+    limits = STREAM_FLOPS, CALL_FLOPS
+    work = (max(n_rows, 1), n_features, layout, n_components, n_threads, short_slots, False, limits)
+    return _work(*work)
 
 
 def row_flops(n_components: int, n_features: int, layout: str = "full") -> int:

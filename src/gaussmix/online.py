@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _validate, container, given_start, sources, threads
 from ._online_record import online_of, record_of
+from .advance import Batch
 from .covariance import family
 from .errors import DegenerateFitError, InvalidInputError
 from .first_rows import FirstRows, default_rows
@@ -276,7 +277,7 @@ class OnlineMixture:
         """D; None before the first rows."""
         moment = self._moment
         if moment.recursion is not None:
-            return moment.recursion.mixture.n_features
+            return moment.recursion.iterate.shape[1]
         if moment.first.batches:
             return moment.first.batches[0][0].shape[1]
         return None if isinstance(self._start, str) else self._start.shape[1]
@@ -432,11 +433,12 @@ class OnlineMixture:
         recursion = moment.recursion
         rows_read = X if moment.frame is None else moment.frame.rows(X)
         try:
-            batch = recursion.gathered(rows_read, weight, threads.resolve(self._options.n_threads))
-            rows, start_rows = recursion.weight_of(batch), self.start_rows
+            rows = float(len(X) if weight is None else weight.sum())
+            start_rows, count = self.start_rows, threads.resolve(self._options.n_threads)
             step = self._schedule.step(recursion.weight, rows, start_rows)
             moving = recursion.weight + rows >= start_rows
-            advanced = recursion.advanced(batch, len(X), step, self._options.reg_covar, moving)
+            batch = Batch(rows_read, weight, rows, count)
+            advanced = recursion.advanced(batch, step, self._options.reg_covar, moving)
         except DegenerateFitError as error:
             message = str(error).removeprefix("iteration 0: ")
             raise DegenerateFitError(f"update {moment.n_updates + 1}: {message}") from None

@@ -16,6 +16,7 @@ from _thread import get_ident  # `threading` would be loaded for it alone
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from time import perf_counter
 
 from . import _validate
 from .errors import BackendWarning, warn
@@ -23,6 +24,10 @@ from .errors import BackendWarning, warn
 # More threads than any machine has cores is a typing error; a thread pool of that size may not
 # even start. Results never depend on the number, so the cap changes nothing but the schedule.
 MAX_THREADS = 1024
+
+# A thread that another program keeps from its core is waited for, up to 20 ms at a time. After a
+# short call that took so long one thread makes so many, twice as many the next time.
+FEWEST_ALONE, MOST_ALONE = 100, 6400
 
 _VARIABLES = ("GAUSSMIX_NUM_THREADS", "OMP_NUM_THREADS")
 _CGROUP_FILE = "/proc/self/cgroup"
@@ -36,6 +41,9 @@ _openmp_most = 0  # the largest number seen there; less is somebody's limit
 # Threads of the kernel calls that run now, of those that asked for more than one, by Python thread.
 # Without a lock, which a fork might take along; what a race costs is too many threads for a call.
 _running: dict[int, int] = {}
+# Calls that are still to be made by one thread, and how many the next slow one adds.
+_alone = 0
+_penalty = FEWEST_ALONE
 _forked = False
 _fork_reported = False
 _ALONE = nullcontext(1)
@@ -154,6 +162,32 @@ def share(count: int) -> AbstractContextManager[int]:
     least 1: a pool of threads that all score or fit must not run its square.
     """
     return _ALONE if count <= 1 else _shared(count)
+
+
+def share_briefly(count: int, most_seconds: float) -> AbstractContextManager[int]:
+    """As `share`, for a call among many short ones: for a while 1 if such a one has taken longer.
+
+    `most_seconds` is what it takes where the cores are free, or more.
+    """
+    global _alone
+    if count <= 1:
+        return _ALONE
+    if _alone > 0:
+        _alone -= 1
+        return _ALONE
+    return _timed(count, most_seconds)
+
+
+@contextmanager
+def _timed(count: int, most_seconds: float) -> Iterator[int]:
+    global _alone, _penalty
+    with _shared(count) as n_threads:
+        began = perf_counter()
+        yield n_threads
+        if n_threads > 1 and perf_counter() - began > most_seconds:
+            _alone, _penalty = _penalty, min(2 * _penalty, MOST_ALONE)
+        else:
+            _penalty = FEWEST_ALONE
 
 
 @contextmanager

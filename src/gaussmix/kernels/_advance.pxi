@@ -1,6 +1,7 @@
-# The M-step of online EM, and the sums moved to the means that it makes.
+# One step of online EM: the sums of a batch mixed into the running ones, their M-step, and the sums
+# moved to the means that it makes.
 #
-# recursion.py states it in NumPy, and does what `advance` declines.
+# advance.py states it in NumPy, and does what `advance` declines.
 
 cdef Py_ssize_t JACOBI_FEATURES = 16  # with more, LAPACK's eigenvalues cost less, for all of NumPy
 cdef int JACOBI_SWEEPS = 40  # it takes 5 to 10
@@ -240,46 +241,93 @@ cdef void rotate(double *matrix, double *vectors, Py_ssize_t n, Py_ssize_t p,
     matrix[p * n + q] = matrix[q * n + p] = 0.0
 
 
-def advance(state, step, needed, then, marks):
+cdef bint mix_sums(Problem *problem, Workspace *workspaces, int n_threads, Py_ssize_t n_pieces,
+                   const Fit *fit, double kept, double share, State *now,
+                   State *batch) noexcept nogil:
+    """now.mass and on become `kept` times what they are and `share` times the sums of the rows.
+
+    False if a row or a sum of the rows is not finite. The memory of `batch` gets the latter.
+    """
+    cdef Py_ssize_t i
+    if n_pieces > 0:
+        if not gather_sums(problem, workspaces, n_threads, n_pieces, fit, batch):
+            return False
+        for i in range(problem.accumulator_size):
+            now.mass[i] = kept * now.mass[i] + share * batch.mass[i]
+    else:
+        for i in range(problem.accumulator_size):
+            now.mass[i] *= kept
+    if problem.layout == LAYOUT_FULL or problem.layout == LAYOUT_POOLED:
+        # Of the rows there are lower triangles alone.
+        mirror(now.second, fit.n_components if problem.layout == LAYOUT_FULL else 1,
+               fit.n_features)
+    return True
+
+
+def advance(X, sample_weight, state, step, kept, share, needed, accumulators, plan, then, marks,
+            n_threads):
     """Write the next mixture and its sums into `then`; -1 if declined, else whether any is marked.
 
-    As ``kernels.contract`` states. O(K D^2), O(K D^3) with matrices.
+    As ``kernels.contract`` states. O(n K D^2), O(K D^3) with matrices.
     """
     cdef Problem problem
     cdef Views views
     cdef Fit fit
-    cdef State now, after
+    cdef State now, after, batch
     cdef Py_buffer *buffer
     cdef Py_ssize_t[1] shape
-    cdef double least = needed
+    cdef double least = needed, old = kept, new = share
+    cdef Workspace *workspaces = NULL
     cdef double *memory = NULL
-    cdef Py_ssize_t i, any_marked = 0
+    cdef void *scratch = NULL
+    cdef Py_ssize_t i, n_pieces, any_marked = 0
+    cdef int threads
     memset(&problem, 0, sizeof(Problem))
     views.n = 0
     try:
+        read_rows(&views, X, &problem)
         read_step(&views, step, &problem, &fit)
         if fit.step == STEP_MEANS:
             raise ValueError(f"step is {fit.step}; `advance` knows all but STEP_MEANS.")
+        if problem.X.n_features != fit.n_features:
+            raise ValueError(f"X has shape {X.shape}; rows of {fit.n_features} columns are needed.")
         if fit.step == STEP_SPHERICAL:
             problem.layout = LAYOUT_DIAG
-        read_state(&views, state, "state", &problem, fit.step, &now)
+        n_pieces = read_sums(&views, &problem, sample_weight, 0, (RULE_SOFT, 1.0, 0, 0),
+                             accumulators, plan)
+        read_state(&views, state, "state", &problem, fit.step, &now, False)
         read_state(&views, then, "then", &problem, fit.step, &after)
         buffer = view(&views, marks, "marks", 1, "lq", True)
         shape = [fit.n_components]
         check_contiguous(buffer, "marks", shape)
         if buffer.itemsize != sizeof(int64_t):
             raise ValueError(f"marks has dtype {marks.dtype}; int64 is needed.")
-        memory = allocate_fit(&fit, 0)
+        problem.model.coefficients, problem.model.means = now.coefficients, now.means
+        problem.model.factors, problem.model.centre = now.factors, now.centre
+        threads = startable_threads(<int>max(1, min(n_threads, n_pieces, MOST_THREADS)))
+        workspaces = <Workspace *>reserve(threads * sizeof(Workspace))
+        if workspaces == NULL:
+            raise MemoryError(f"workspaces of {threads} threads")
+        memory = allocate_fit(&fit, problem.accumulator_size)
+        scratch = allocate(&problem, True, threads, workspaces)
+        memcpy(memory, now.mass, <size_t>problem.accumulator_size * sizeof(double))
+        batch = now
+        place_sums(&problem, after.mass, &batch)
+        place_sums(&problem, memory, &now)
         with nogil:
-            # Masses, what is left of the pooled layout's pairs, and the scalars stay.
-            memcpy(after.mass, now.mass, <size_t>(
-                now.scalars + N_SCALARS - now.mass) * sizeof(double))
-            if not advance_state(&fit, least, &now, &after, <int64_t *>buffer.buf):
+            if not mix_sums(&problem, workspaces, threads, n_pieces, &fit, old, new, &now, &batch):
                 any_marked = -1
             else:
+                # Masses, what is left of the pooled layout's pairs, and the scalars stay.
+                memcpy(after.mass, now.mass, <size_t>problem.accumulator_size * sizeof(double))
+                if not advance_state(&fit, least, &now, &after, <int64_t *>buffer.buf):
+                    any_marked = -1
+            if any_marked == 0:
                 for i in range(fit.n_components):
                     any_marked |= (<int64_t *>buffer.buf)[i] != MARK_NONE
         return any_marked
     finally:
+        free(scratch)
         free(memory)
+        free(workspaces)
         release(&views)

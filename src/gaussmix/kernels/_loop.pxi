@@ -28,19 +28,25 @@ cdef Py_ssize_t point_state(const Problem *problem, int step, double *base,
     state.coefficients = state.covariances + covariances
     state.factors = state.coefficients + n_components
     state.centre = state.factors + factors
-    state.mass = state.centre + n_features
-    state.first = state.mass + n_components
-    state.second = state.first + n_components * n_features
-    state.scalars = state.mass + size - N_SCALARS
+    place_sums(problem, state.centre + n_features, state)
     return state.mass + size - base
 
 
+cdef void place_sums(const Problem *problem, double *sums, State *state) except *:
+    """Set the pointers of a state's sums, an accumulator that begins at `sums`."""
+    cdef Py_ssize_t n_components = problem.model.n_components
+    state.mass = sums
+    state.first = state.mass + n_components
+    state.second = state.first + n_components * problem.model.n_features
+    state.scalars = state.mass + accumulator_size(problem) - N_SCALARS
+
+
 cdef int read_state(Views *views, object array, str name, const Problem *problem, int step,
-                    State *state) except -1:
-    """The state that a writable flat array holds."""
+                    State *state, bint writable=True) except -1:
+    """The state that a flat array holds, which is only read unless it is `writable`."""
     cdef State unused
     cdef Py_ssize_t[1] shape = [0]
-    cdef Py_buffer *buffer = view(views, array, name, 1, "d", True)
+    cdef Py_buffer *buffer = view(views, array, name, 1, "d", writable)
     shape[0] = point_state(problem, step, NULL, &unused)
     check_contiguous(buffer, name, shape)
     point_state(problem, step, <double *>buffer.buf, state)

@@ -8,11 +8,14 @@ compiled forms of what is done in NumPy otherwise:
 another, all but its sums. False says that it is not an ordinary one (an empty component, a
 covariance below the floor or without a Cholesky factor); `then` means nothing in that case.
 
-``advance(state, step, needed, then, marks) -> code`` writes the M-step of ``recursion.py`` into
-`then`, sums included, which are moved to the new means; those of STEP_SPHERICAL have the layout
-LAYOUT_DIAG in both states. A component of less mass than `needed` keeps mean and covariance, one
+``advance(X, sample_weight, state, step, kept, share, needed, accumulators, plan, then, marks,
+n_threads) -> code`` does a step of ``advance.py``: the sums of `state`, times `kept`, and those of
+the rows under its mixture, times `share`, are added up; `then` gets their M-step, and the sums
+moved to the new means. X may have no rows. Sums of STEP_SPHERICAL have the layout LAYOUT_DIAG in
+both states. A component of less mass than `needed` keeps mean and covariance, one
 below the floor is raised to it, and `marks` (K,) int64 gets a MARK_ code for each. `code` is 1 if
-one is marked, else 0; or -1 where NumPy is to do it, and `then` and `marks` mean nothing.
+one is marked, else 0; or -1 where NumPy is to do it, as with rows or sums that are not finite, and
+`then` and `marks` mean nothing. `accumulators` are scratch, `state` is only read.
 
 ``iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol, before, trace,
 n_threads) -> (done, code)`` does EM iterations (RULE_SOFT or RULE_HARD) in place until `trace`
