@@ -20,6 +20,7 @@ TIERS = [
     ["statistics", "rules", "criteria", "sources"],
     ["covariance"],
     ["expectation", "chi_square", "options"],
+    ["posteriors"],
     ["_line", "_landscape", "_basins", "_peaks", "modes", "hills"],
     ["gate", "conditional", "information", "univariate", "scorer", "c_api", "numba_api"],
     ["_exchange", "c_code", "interchange", "onnx_graph"],

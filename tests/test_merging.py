@@ -79,7 +79,7 @@ def test_the_number_of_clusters_is_where_two_lines_break():
 def test_chunks_of_rows_do_not_change_the_merges(mixture, monkeypatch):
     X = mixture.sample(1000, 0)[0]
     whole = gm.merge(mixture, by="entropy", X=X)
-    monkeypatch.setattr("gaussmix.merging.CHUNK_VALUES", 500)
+    monkeypatch.setattr("gaussmix.posteriors.CHUNK_VALUES", 500)
     parts = gm.merge(mixture, by="entropy", X=X)
     assert parts.groups == whole.groups
     np.testing.assert_allclose(parts.entropies, whole.entropies, rtol=RTOL, atol=1e-9)

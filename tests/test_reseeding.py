@@ -116,7 +116,7 @@ def test_entropy_shares_do_not_depend_on_chunks_nor_threads(monkeypatch):
     X = np.tile(X, (20, 1))
     shares = entropy_shares(mixture, X, None, 1)
     np.testing.assert_array_equal(entropy_shares(mixture, X, None, 3), shares)
-    monkeypatch.setattr("gaussmix.reseeding.CHUNK_VALUES", 1000)
+    monkeypatch.setattr("gaussmix.posteriors.CHUNK_VALUES", 1000)
     np.testing.assert_allclose(entropy_shares(mixture, X, None, 1), shares, rtol=len(X) * EPS)
 
 

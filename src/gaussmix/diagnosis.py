@@ -8,16 +8,14 @@ from . import rules, stopping
 from .covariance import Floor
 from .em import EPS, Run
 from .errors import DegenerateComponentWarning, PrecisionWarning, warn
-from .expectation import evaluate
-from .kernels.contract import WANT_RESPONSIBILITIES
 from .mixture import Mixture
+from .posteriors import posterior_pieces
 from .results import FitResult, Repair
-from .sources import Rows, pieces
+from .sources import Rows
 from .stopping import Stopped
 from .summary import Summary, distinct_rows, rank
 
 NAMED = 5  # columns or components that one message names
-CHUNK_VALUES = 1 << 18  # responsibilities held at once
 FEW_ROWS = 1.5  # a component of less is one row and its neighbours' tails
 COINCIDING = 0.01  # share of what a row could tell of its component; see `_coinciding`
 FEW_DIGITS = 1e4  # spreads of fewer units in the last place than this draw a PrecisionWarning
@@ -163,14 +161,11 @@ def _heaviest_rows(
     every = np.arange(n_components)
     numbers, shares = np.zeros(n_components, dtype=np.int64), np.zeros(n_components)
     certain = np.zeros(n_components, dtype=bool)
-    for begin, rows in pieces(X, max(64, CHUNK_VALUES // n_components)):
-        r = np.empty((len(rows), n_components))
-        evaluate(rows, mixture.kernel_parameters, WANT_RESPONSIBILITIES, r, 1)
-        weight = 1.0 if sample_weight is None else sample_weight[begin : begin + len(rows), None]
-        weighted = weight * r
+    for rows, r in posterior_pieces(X, mixture.kernel_parameters, 1):
+        weighted = r if sample_weight is None else sample_weight[rows, None] * r
         top = weighted.argmax(axis=0)
         more = weighted[top, every] > shares
-        numbers[more] = begin + top[more]
+        numbers[more] = rows.start + top[more]
         shares[more] = weighted[top, every][more]
         certain[more] = r[top, every][more] > 0.5
     return numbers, shares, certain

@@ -219,28 +219,34 @@ def row_flops(n_components: int, n_features: int, layout: str = "full") -> int:
 
 
 def evaluate(
-    X: np.ndarray, parameters: Parameters, want: int, out: np.ndarray, n_threads: int | None
+    X: np.ndarray,
+    parameters: Parameters,
+    want: int,
+    out: np.ndarray,
+    n_threads: int | None,
+    first: int = 0,
 ) -> np.ndarray:
-    """Fill and return `out` with what `want` names, for each row of X; O(N K D^2).
+    """Fill and return `out` with what `want` names, for each row of X from `first` on; O(N K D^2).
 
     Rows may be integers, as ``_validate.data(piecewise=True)`` leaves them.
 
     Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
     """
-    n_rows = len(X)
+    n_rows = len(out)
     flops = n_rows * row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
     count = _n_threads(flops, n_threads)
     if flops <= SERIAL_FLOPS:
-        _evaluate_rows(X, slice(0, n_rows), parameters, want, out, 1)
+        _evaluate_rows(X, slice(first, first + n_rows), parameters, want, out, 1)
         return out
     step = max(64, n_rows * CALL_FLOPS * count // flops)
     if X.dtype.kind != "f":
         step = min(step, max(64, _validate.CONVERTED_VALUES // X.shape[1]))
     for begin in range(0, n_rows, step):
         stopping.check()
-        rows = slice(begin, begin + step)
+        part = out[begin : begin + step]
+        rows = slice(first + begin, first + begin + len(part))
         with threads.share(count) as n_threads:
-            _evaluate_rows(*_floating(X, rows), parameters, want, out[rows], n_threads)
+            _evaluate_rows(*_floating(X, rows), parameters, want, part, n_threads)
     return out
 
 

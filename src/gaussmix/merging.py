@@ -8,12 +8,10 @@ import numpy as np
 
 from . import _validate
 from .errors import InvalidInputError
-from .expectation import evaluate
-from .kernels.contract import WANT_RESPONSIBILITIES
 from .mixture import Mixture, frozen
+from .posteriors import posterior_pieces, x_log_x
 
 SAMPLE_ROWS = 20_000  # drawn from the mixture where no data are given
-CHUNK_VALUES = 1 << 18  # posteriors held at once
 
 
 class Clusters:
@@ -84,22 +82,15 @@ class Clusters:
         """(N, C) posterior probability of each cluster: the sum of its components'; O(N K D^2)."""
         X = _validate.data(X, n_features=self.mixture.n_features, min_rows=0)
         out = np.empty((len(X), self.n_clusters))
-        step = max(64, CHUNK_VALUES // self.mixture.n_components)
-        for begin in range(0, len(X), step):
-            rows = slice(begin, begin + step)
-            out[rows] = _summed(
-                _posteriors(self.mixture, X, rows, n_threads), self.component_cluster
-            )
+        for rows, posteriors in posterior_pieces(X, self.mixture.kernel_parameters, n_threads):
+            out[rows] = _summed(posteriors, self.component_cluster)
         return out
 
     def predict(self, X, n_threads: int | None = None) -> np.ndarray:
         """(N,) int64 most probable cluster, ties to the lowest index; O(N K D^2)."""
         X = _validate.data(X, n_features=self.mixture.n_features, min_rows=0)
         out = np.empty(len(X), dtype=np.int64)
-        step = max(64, CHUNK_VALUES // self.mixture.n_components)
-        for begin in range(0, len(X), step):
-            rows = slice(begin, begin + step)
-            posteriors = _posteriors(self.mixture, X, rows, n_threads)
+        for rows, posteriors in posterior_pieces(X, self.mixture.kernel_parameters, n_threads):
             out[rows] = _summed(posteriors, self.component_cluster).argmax(axis=1)
         return out
 
@@ -239,17 +230,14 @@ def _entropy_and_gains(
     count = int(cluster.max()) + 1
     entropy = 0.0
     gains = np.zeros((count, count) if of is None else count)
-    step = max(64, CHUNK_VALUES // mixture.n_components)
-    for begin in range(0, len(X), step):
-        rows = slice(begin, begin + step)
-        posteriors = _posteriors(mixture, X, rows, n_threads)
+    for _, posteriors in posterior_pieces(X, mixture.kernel_parameters, n_threads):
         share = np.ascontiguousarray(_summed(posteriors, cluster).T)
-        own = _x_log_x(share)
+        own = x_log_x(share)
         entropy -= own.sum()
         totals = own.sum(axis=1)
         for k in range(count) if of is None else [of]:
             others = slice(k + 1, None) if of is None else slice(None)
-            together = _x_log_x(share[k] + share[others]).sum(axis=1)
+            together = x_log_x(share[k] + share[others]).sum(axis=1)
             change = together - totals[k] - totals[others]
             if of is None:
                 gains[k, others] += change
@@ -258,22 +246,6 @@ def _entropy_and_gains(
     if of is None:
         gains[np.tril_indices(count)] = -np.inf
     return float(entropy), gains
-
-
-def _x_log_x(values: np.ndarray) -> np.ndarray:
-    out = np.zeros_like(values)
-    np.log(values, out=out, where=values > 0.0)
-    out *= values
-    return out
-
-
-def _posteriors(mixture: Mixture, X: np.ndarray, rows: slice, n_threads) -> np.ndarray:
-    part = X[rows]
-    if not np.isfinite(part).all():
-        bad = ~np.isfinite(part).all(axis=1)
-        _validate.raise_nonfinite(X, rows.start + int(np.argmax(bad)))
-    out = np.empty((len(part), mixture.n_components))
-    return evaluate(part, mixture.kernel_parameters, WANT_RESPONSIBILITIES, out, n_threads)
 
 
 def _summed(posteriors: np.ndarray, cluster: np.ndarray) -> np.ndarray:

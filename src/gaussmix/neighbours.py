@@ -13,10 +13,9 @@ from itertools import islice
 import numpy as np
 
 from .covariance import Floor
-from .expectation import evaluate
-from .kernels.contract import WANT_RESPONSIBILITIES
 from .mixture import Mixture
-from .reseeding import CHUNK_VALUES, centred, halved, maximised, split_shares, sums_to_cut
+from .posteriors import posterior_pieces
+from .reseeding import centred, halved, maximised, split_shares, sums_to_cut
 from .results import FitResult
 from .statistics import SufficientStatistics
 
@@ -96,13 +95,9 @@ def overlaps(
 ) -> np.ndarray:
     """(K, K) ``sum w r_i r_j`` over the rows, for each pair of components; O(N K (D^2 + K))."""
     n_components = mixture.n_components
-    step = max(64, CHUNK_VALUES // n_components)
     total = np.zeros((n_components, n_components))
-    for begin in range(0, len(X), step):
-        rows = X[begin : begin + step]
-        r = np.empty((len(rows), n_components))
-        evaluate(rows, mixture.kernel_parameters, WANT_RESPONSIBILITIES, r, n_threads)
-        weighted = r if sample_weight is None else r * sample_weight[begin : begin + step, None]
+    for rows, r in posterior_pieces(X, mixture.kernel_parameters, n_threads):
+        weighted = r if sample_weight is None else r * sample_weight[rows, None]
         # Not `@`, whose sums depend on the library and on its threads.
         total += np.einsum("ni,nj->ij", weighted, r)
     return total

@@ -6,13 +6,12 @@ import numpy as np
 
 from .covariance import CovarianceFamily, Floor
 from .em import EPS, Run
-from .expectation import Expectation, evaluate
-from .kernels.contract import WANT_RESPONSIBILITIES
+from .expectation import Expectation
 from .mixture import Mixture
-from .sources import Rows, pieces
+from .posteriors import posterior_pieces, x_log_x
+from .sources import Rows
 from .statistics import SufficientStatistics
 
-CHUNK_VALUES = 1 << 18  # responsibilities held at once, to sum their entropy
 TIED = 1e-9  # relative gaps below it are taken for rounding
 # Half of a Gaussian, cut at its mean across an axis, has its own mean this many standard
 # deviations away from there.
@@ -81,17 +80,11 @@ def entropy_shares(
     mixture: Mixture, X: Rows, sample_weight: np.ndarray | None, n_threads: int
 ) -> np.ndarray:
     """(K,) ``sum w r (-log r)`` in nats over the rows, for each component; O(N K D^2)."""
-    n_components = mixture.n_components
-    step = max(64, CHUNK_VALUES // n_components)
-    shares = np.zeros(n_components)
-    for begin, rows in pieces(X, step):
-        r = np.empty((len(rows), n_components))
-        evaluate(rows, mixture.kernel_parameters, WANT_RESPONSIBILITIES, r, n_threads)
-        entropy = np.zeros_like(r)
-        np.log(r, out=entropy, where=r > 0.0)
-        entropy *= r
+    shares = np.zeros(mixture.n_components)
+    for rows, r in posterior_pieces(X, mixture.kernel_parameters, n_threads):
+        entropy = x_log_x(r)
         if sample_weight is not None:
-            entropy *= sample_weight[begin : begin + len(rows), None]
+            entropy *= sample_weight[rows, None]
         shares -= entropy.sum(axis=0)
     return shares
 
