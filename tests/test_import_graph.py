@@ -28,7 +28,7 @@ TIERS = [
     ["maximisation", "merging", "schedule", "first_rows", "summary"],
     ["results"],
     ["em"],
-    ["task", "matching"],
+    ["task", "phase", "matching"],
     ["stochastic", "annealing"],
     ["algorithms"],
     ["diagnosis", "start", "reseeding", "neighbours"],

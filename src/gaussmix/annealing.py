@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from .covariance import Floor
-from .em import Run, finite, run_em
+from .em import Run
 from .mixture import Mixture, frozen
+from .phase import Phase
 from .results import IterationState, Stage
 from .rules import Annealed
 from .statistics import SufficientStatistics
@@ -27,77 +28,45 @@ def run_annealed(
     If the fit has to end early while annealing, the last mixture whose sums are known. Raises
     `Stopped` before the first.
     """
-    cooling, journal = _Cooling(algorithm, task, start), task.journal
-    ended = None if journal is None else journal.begin(cooling)
-    if ended is None:
-        cooling.cool(callback)
-        if journal is not None and not cooling.stopped and cooling.stop is None:
-            journal.end(cooling, "max_iter")
+    cooling = _Cooling(algorithm, task, start)
+    cooling.complete(callback)
     if cooling.stop is not None:
         return cooling.cut_short(cooling.stop.reason)
     done, stopped = cooling.n_done, cooling.stopped
     try:
-        end = run_em(
-            task.expectation,
-            cooling.mixture,
-            task.maximise,
-            task.floor,
-            tol=task.tol,
-            max_iter=0 if stopped else task.max_iter,
-            callback=task.observer(callback, done),
-            journal=journal,
-        )
+        run = cooling.then_em(cooling.mixture, 0 if stopped else task.max_iter, callback, done)
     except Stopped as stop:
         return cooling.cut_short(stop.reason)
-    reason = "callback" if stopped else end.stop_reason
+    reason = "callback" if stopped else run.stop_reason
     first = cooling.stage("callback" if stopped else "max_iter")
-    return end._replace(
-        log_likelihood=cooling.log_likelihood[:done] + end.log_likelihood,
-        classification=cooling.classification[:done] + end.classification,
-        n_iter=done + end.n_iter,
+    return run._replace(
         stop_reason=reason,
-        converged=end.converged and not stopped,
-        floored={k: done + iteration for k, iteration in end.floored.items()},
-        empty={k: done + iteration for k, iteration in end.empty.items()},
-        stages=(first, Stage("em", done, done + end.n_iter, reason)),
+        converged=run.converged and not stopped,
+        stages=(first, Stage("em", done, run.n_iter, reason)),
     )
 
 
-class _Cooling:
-    """The annealed iterations, as far as they have been made."""
+class _Cooling(Phase):
+    """The annealed iterations."""
 
     def __init__(self, algorithm: Annealed, task: Task, start: Mixture) -> None:
-        self.algorithm, self.task = algorithm, task
-        self.betas = algorithm.schedule()
-        self.mixture = spread_evenly(start, task.floor)  # the next one to pass over the rows with
-        self.known: tuple[Mixture, SufficientStatistics] | None = None  # the last one that has
-        self.stopped = False  # by the callback
-        self.stop: Stopped | None = None  # by anything else
-        self.log_likelihood: list[float] = []
-        self.classification: list[float] = []
+        super().__init__(task, spread_evenly(start, task.floor))
+        self.algorithm, self.betas = algorithm, algorithm.schedule()
+        self.known: tuple[Mixture, SufficientStatistics] | None = None  # the last that has passed
 
     @property
     def n_done(self) -> int:
         """Iterations done."""
         return len(self.log_likelihood) - self.stopped
 
-    def cool(self, callback: Callable[[IterationState], object] | None) -> None:
+    def iterate(self, callback: Callable[[IterationState], object] | None) -> None:
         """All iterations; raises `Stopped` if not even the first one's sums are complete."""
-        for iteration in range(len(self.log_likelihood), len(self.betas)):
-            rule = self.algorithm.tempered(self.betas[iteration])
-            try:
-                sums = self.task.expectation(self.mixture.kernel_parameters, rule)
-            except Stopped as stop:
-                if self.known is None:
-                    raise
-                self.stop = stop
+        for beta in self.betas[len(self.log_likelihood) :]:
+            statistics = self.pass_over_rows(self.algorithm.tempered(beta))
+            if statistics is None:
                 return
-            statistics = finite(sums, iteration)
             self.known = self.mixture, statistics
-            self.log_likelihood.append(statistics.log_likelihood)
-            self.classification.append(statistics.classification)
-            if callback is not None and iteration and callback(self._state(statistics)):
-                self.stopped = True
+            if self.tell(callback, statistics):
                 return
             self.mixture = _moved(statistics, self.mixture)
             if self.task.journal is not None:
@@ -119,11 +88,6 @@ class _Cooling:
         """Become what `saved` was made of."""
         self.mixture, self.known = saved["mixture"], (saved["known"], saved["statistics"])
         self.log_likelihood, self.classification = saved["log_likelihood"], saved["classification"]
-
-    def _state(self, statistics: SufficientStatistics) -> IterationState:
-        before, now = self.log_likelihood[-2:]
-        change = (now - before) / statistics.weight
-        return IterationState(len(self.log_likelihood) - 1, self.mixture, now, change)
 
     def stage(self, reason: str) -> Stage:
         """The annealed part of the result."""

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from .em import EARLY, Run, finite, run_em
+from .em import EARLY, Run
 from .errors import DegenerateFitError
 from .matching import matched
 from .maximisation import Step
 from .mixture import Mixture, frozen
+from .phase import Phase
 from .results import IterationState, Stage
 from .rules import Stochastic
 from .statistics import SufficientStatistics
@@ -34,12 +35,8 @@ def run_stochastic(
     best iterate and its EM iterations. If the fit has to end early it is the best iterate, with
     the statistics of its draw. Raises `Stopped` before the first draw.
     """
-    chain, journal = _Chain(algorithm, task, start), task.journal
-    ended = None if journal is None else journal.begin(chain)
-    if ended is None:
-        chain.draw(callback)
-        if journal is not None and not chain.stopped and chain.stop is None:
-            journal.end(chain, "max_iter")
+    chain = _Chain(algorithm, task, start)
+    chain.complete(callback)
     if chain.stop is not None:
         return chain.cut_short(chain.stop.reason)
     if algorithm.average and chain.average is not None:
@@ -48,68 +45,41 @@ def run_stochastic(
         found, polish = chain.best, 0 if chain.stopped else algorithm.polish
     done = len(chain.log_likelihood)  # to come back to the best, or to average, counts as one
     try:
-        end = run_em(
-            task.expectation,
-            found,
-            task.maximise,
-            task.floor,
-            tol=task.tol,
-            max_iter=polish,
-            callback=task.observer(callback, done),
-            journal=journal,
-        )
+        run = chain.then_em(found, polish, callback, done)
     except Stopped as stop:
         return chain.cut_short(stop.reason)
-    stages = (chain.stage(), Stage("em", done, done + end.n_iter, end.stop_reason))
-    early = "callback" if chain.stopped else end.stop_reason
-    return end._replace(
-        log_likelihood=chain.log_likelihood + end.log_likelihood,
-        classification=chain.classification + end.classification,
-        n_iter=done + end.n_iter,
-        stop_reason=early if early in EARLY else "chain",
-        floored={k: done + iteration for k, iteration in end.floored.items()},
-        empty={k: done + iteration for k, iteration in end.empty.items()},
-        stages=stages if polish else stages[:1],
+    stages = (chain.stage(), Stage("em", done, run.n_iter, run.stop_reason))
+    early = "callback" if chain.stopped else run.stop_reason
+    return run._replace(
+        stop_reason=early if early in EARLY else "chain", stages=stages if polish else stages[:1]
     )
 
 
-class _Chain:
-    """The draws, as far as they have been made."""
+class _Chain(Phase):
+    """The draws."""
 
     def __init__(self, algorithm: Stochastic, task: Task, start: Mixture) -> None:
-        self.algorithm, self.task = algorithm, task
+        super().__init__(task, start)
+        self.algorithm = algorithm
         self.seed = int(task.rng.integers(1 << 63))
-        self.mixture = self.best = start
-        self.best_at = 0
+        self.best, self.best_at = start, 0
         self.best_statistics: SufficientStatistics | None = None
         self.average: _Average | None = None
-        self.stopped = False  # by the callback
-        self.stop: Stopped | None = None  # by anything else
-        self.log_likelihood: list[float] = []
-        self.classification: list[float] = []
         self.weights: list[np.ndarray] = []
         self.means: list[np.ndarray] = []
 
-    def draw(self, callback: Callable[[IterationState], object] | None) -> None:
+    def iterate(self, callback: Callable[[IterationState], object] | None) -> None:
         """The whole chain: a pass over the rows for each mixture, which also draws the next.
 
         Raises `Stopped` if not even the first one is complete.
         """
         task = self.task
         for iteration in range(len(self.log_likelihood), task.max_iter + 1):
-            rule = self.algorithm.drawn(self.seed, iteration)
-            try:
-                sums = task.expectation(self.mixture.kernel_parameters, rule)
-            except Stopped as stop:
-                if iteration == 0:
-                    raise
-                self.stop = stop
+            statistics = self.pass_over_rows(self.algorithm.drawn(self.seed, iteration))
+            if statistics is None:
                 return
-            statistics = finite(sums, iteration)
-            self._record(statistics)
-            if callback is not None and iteration and callback(self._state(statistics)):
-                self.stopped = True
-            if self.stopped or iteration == task.max_iter:
+            self._record(iteration, statistics)
+            if self.tell(callback, statistics) or iteration == task.max_iter:
                 return
             self.mixture = next_of_chain(task, statistics, self.mixture)
             if task.journal is not None:
@@ -140,13 +110,10 @@ class _Chain:
             self.average.sums = [saved[name] for name in _AVERAGED]
             self.average.count = saved["averaged"]
 
-    def _record(self, statistics: SufficientStatistics) -> None:
-        iteration, likelihood = len(self.log_likelihood), statistics.log_likelihood
-        self.log_likelihood.append(likelihood)
-        self.classification.append(statistics.classification)
+    def _record(self, iteration: int, statistics: SufficientStatistics) -> None:
         self.weights.append(self.mixture.weights)
         self.means.append(self.mixture.means)
-        if iteration == 0 or likelihood > self.log_likelihood[self.best_at]:
+        if iteration == 0 or statistics.log_likelihood > self.log_likelihood[self.best_at]:
             self.best, self.best_at, self.best_statistics = self.mixture, iteration, statistics
         if self.algorithm.average and 2 * iteration > self.task.max_iter:
             if self.average is None:
@@ -154,11 +121,6 @@ class _Chain:
             else:
                 self.average.add(matched(self.average.mixture(), self.mixture, self.task.floor),
                                  self.mixture)  # fmt: skip
-
-    def _state(self, statistics: SufficientStatistics) -> IterationState:
-        before, now = self.log_likelihood[-2:]
-        change = (now - before) / statistics.weight
-        return IterationState(len(self.log_likelihood) - 1, self.mixture, now, change)
 
     def cut_short(self, reason: str) -> Run:
         """The run that ends with the best iterate; `reason` is in ``stopping.REASONS``."""
