@@ -316,18 +316,14 @@ def sample_weight(w: Any, n_rows: int, name: str = "sample_weight") -> np.ndarra
         raise InvalidInputError(
             f"every {name} is zero ({n_rows} rows), so nothing counts. Make one weight positive."
         )
-    if total > LARGEST_WEIGHT_SUM:
+    if not SMALLEST_WEIGHT_SUM <= total <= LARGEST_WEIGHT_SUM:
+        limit = f"at most {LARGEST_WEIGHT_SUM:g}"
+        if total < SMALLEST_WEIGHT_SUM:
+            limit = f"at least {SMALLEST_WEIGHT_SUM:g}"
         largest = int(np.argmax(weights))
         raise InvalidInputError(
-            f"{name} has the sum {total:.3g}, but products with it must stay within float64: at "
-            f"most {LARGEST_WEIGHT_SUM:g}; the largest is {name}[{largest}] = "
-            f"{weights[largest]:g}. Divide the weights by it."
-        )
-    if total < SMALLEST_WEIGHT_SUM:
-        largest = int(np.argmax(weights))
-        raise InvalidInputError(
-            f"{name} has the sum {total:.3g}, but products with it must stay within float64: at "
-            f"least {SMALLEST_WEIGHT_SUM:g}; the largest is {name}[{largest}] = "
-            f"{weights[largest]:g}. Divide the weights by it."
+            f"{name} has the sum {total:.3g}, but products with it must stay within float64: "
+            f"{limit}; the largest is {name}[{largest}] = {weights[largest]:g}. Divide the weights "
+            "by it."
         )
     return weights
