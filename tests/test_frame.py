@@ -1,5 +1,7 @@
 """Fits of data far from the origin, which are done around an origin within the data."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,66 @@ def test_rows_may_come_in_any_form(X, monkeypatch, kind):
     found = gm.fit(given, 2, seed=0)
     assert found.mixture == expected.mixture
     np.testing.assert_array_equal(found.log_likelihood, expected.log_likelihood)
+
+
+def told_of_means(call):
+    """The value of a call, and the warnings of means that float64 holds to few digits."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value = call()
+    return value, [str(w.message) for w in caught if w.category is gm.PrecisionWarning]
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("power", [16, 20, 24, 32, 36, 40])
+def test_posteriors_far_away_are_right_to_six_digits_or_told(X, covariance_type, power):
+    offset = 2.0**power
+    plain = gm.fit(X, 2, covariance_type=covariance_type, seed=0).mixture
+    fit = gm.GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit
+    moved, told = told_of_means(lambda: fit(X + offset))
+    gap = np.abs(moved.predict_proba(X + offset) - plain.predict_proba(X)).max()
+    assert gap < 1e-6 or told
+    assert bool(told) == (power > 28)
+    assert len(told) <= 1
+
+
+def test_means_of_which_few_digits_are_left_are_named(X):
+    Y = X + np.array([OFFSET, 0.0])
+    _, told = told_of_means(lambda: gm.fit(Y, 2, seed=0))
+    assert "is 6.87195e+10 in column 0 of X" in told[0]
+    assert "which float64 holds to 7.6e-06" in told[0]
+    _, told = told_of_means(lambda: gm.select(Y, [1, 2, 3], n_starts=1, seed=0))
+    assert len(told) == 1 and "column 0" in told[0]
+    _, told = told_of_means(lambda: gm.fit(X + np.array([2.0**26, 0.0]), 2, seed=0))
+    assert told == []
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.DegenerateComponentWarning")
+def test_a_constant_column_far_away_loses_nothing(X):
+    Y = np.column_stack([X, np.full(len(X), OFFSET + 0.1)])
+    _, told = told_of_means(lambda: gm.fit(Y, 2, seed=0))
+    assert told == []
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("power", [10, 20, 26, 32])
+def test_clusters_far_apart_need_no_frame(covariance_type, power):
+    # The column's mean is within two of its standard deviations of 0.
+    rng = np.random.default_rng(0)
+    near = np.round(rng.normal(size=(300, 1)) * 1024) / 1024
+    far = near + 2.0**power * (np.arange(300) >= 200)[:, None]
+    options = {"covariance_type": covariance_type, "reg_covar": 1e-26, "seed": 0}
+    mixture, told = told_of_means(lambda: gm.fit(far, 2, **options).mixture)
+    order = np.argsort(mixture.means[:, 0])
+    parts = near[:200], near[200:]
+    variances = np.array([part.var() for part in parts])
+    if covariance_type == "tied":
+        variances[:] = (2.0 * variances[0] + variances[1]) / 3.0
+    found = mixture.dense_covariances()[order, 0, 0]
+    np.testing.assert_allclose(found, variances, rtol=1e-12)
+    expected = [part.mean() for part in parts] + np.array([0.0, 2.0**power])
+    np.testing.assert_allclose(mixture.means[order, 0], expected, rtol=1e-15, atol=1e-15)
+    assert bool(told) == (power > 28)
 
 
 def test_starts_and_callbacks_know_the_users_coordinates_only(X):

@@ -15,7 +15,7 @@ from .covariance import Floor, family
 from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
 from .expectation import Expectation
-from .frame import Frame
+from .frame import LOW_FLOOR, Frame, check_means
 from .mixture import Mixture, frozen
 from .options import FitOptions, check_memory, check_rows, checked
 from .results import FitResult, IterationState
@@ -259,9 +259,12 @@ class InFrame(NamedTuple):
 
     def outward(self) -> FitResult:
         """The fit for the user."""
-        if self.frame is None:
-            return self.result
-        return self.frame.result(self.result, self.X, self.sample_weight)
+        result = self.result
+        if self.frame is not None:
+            result = self.frame.result(result, self.X, self.sample_weight)
+        if self.frame is not None or result.config["reg_covar"] < LOW_FLOOR:
+            check_means(result)
+        return result
 
 
 def run_in_frame(

@@ -15,7 +15,11 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from .diagnosis import FEW_DIGITS
+from .em import EPS
+from .errors import PrecisionWarning, warn
 from .expectation import Expectation
+from .kernels.contract import FACTOR_DIAG
 from .mixture import Mixture, frozen
 from .results import FitResult, IterationState
 from .rules import HARD, SOFT
@@ -27,6 +31,11 @@ from .summary import Summary
 # Offsets of more standard deviations are taken off. At 2^10 of them EM's rounding of means has been
 # seen to change covariances by 1e-12 of themselves, and at 2^30 by 6e-7.
 FAR = 1024.0
+# Means rounded by more standard deviations of their component draw a warning: log densities and
+# posteriors are then off by some times as much. With less no posterior was seen to move by 1e-6.
+COARSE = 1e-7
+# With a higher floor, and means within 1024 standard deviations of 0, none is rounded by as much.
+LOW_FLOOR = 1e-10
 COPIED_VALUES = 1 << 20  # 8 MB; more than that is moved piece by piece in every pass
 PIECE_VALUES = 1 << 16  # 512 kB, within a core's second-level cache
 
@@ -48,10 +57,8 @@ class Frame(NamedTuple):
     @classmethod
     def around_mixture(cls, mixture: Mixture) -> Frame | None:
         """The frame for rows like those that a mixture describes."""
-        weights, means = mixture.weights[:, None], mixture.means
-        mean = mixture.weights @ means
-        variance = (weights * (mixture.standard_deviations**2 + (means - mean) ** 2)).sum(axis=0)
-        return cls.around(mean, np.sqrt(variance), np.zeros(len(mean), dtype=bool))
+        mean = mixture.weights @ mixture.means
+        return cls.around(mean, _deviations(mixture), np.zeros(len(mean), dtype=bool))
 
     # -- into the frame
 
@@ -133,6 +140,38 @@ class Frame(NamedTuple):
             log_likelihood=frozen(log_likelihood),
             classification=frozen(classification),
         )
+
+
+def check_means(result: FitResult) -> None:
+    """Warn if float64 holds a component's mean to few digits of the component's spread.
+
+    Of columns that vary, and whose own spread holds more than few digits: else that is told.
+    """
+    mixture = result.mixture
+    kind, _, means, factors, _ = mixture.kernel_parameters
+    rounding = 0.5 * EPS * np.abs(means)
+    told = 2.0 * FEW_DIGITS * (mixture.weights @ rounding) > _deviations(mixture)
+    told[[repair.feature for repair in result.repairs if repair.kind == "constant"]] = True
+    widths = factors if kind == FACTOR_DIAG else np.linalg.norm(factors, axis=-2)
+    parts = np.where(told | (mixture.weights[:, None] <= 0.0), 0.0, rounding * widths)
+    worst = int(parts.sum(axis=1).argmax())
+    lost = float(parts[worst].sum())
+    if lost > COARSE:
+        feature = int(parts[worst].argmax())
+        warn(
+            f"the mean of component {worst} is {means[worst, feature]:.6g} in column {feature} of "
+            f"X, which float64 holds to {rounding[worst, feature]:.2g}: about {lost:.1g} of the "
+            "component's standard deviations, by which log densities and posteriors are off. "
+            "Subtract the offset.",
+            PrecisionWarning,
+        )
+
+
+def _deviations(mixture: Mixture) -> np.ndarray:
+    """(D,) standard deviation of each column of rows like those that a mixture describes."""
+    weights, means = mixture.weights[:, None], mixture.means
+    gaps = means - mixture.weights @ means
+    return np.sqrt((weights * (mixture.standard_deviations**2 + gaps**2)).sum(axis=0))
 
 
 def moved(mixture: Mixture, means: np.ndarray) -> Mixture:

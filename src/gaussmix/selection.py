@@ -11,6 +11,7 @@ from ._selection_record import record_of, selection_of
 from .criteria import NAMES
 from .diagnosis import not_converged
 from .errors import ConvergenceWarning, DegenerateComponentWarning, Recorded, warn
+from .frame import check_means
 from .mixture import Mixture
 from .results import FitResult
 from .stopping import told
@@ -110,6 +111,7 @@ def tell(selection: Selection, caught: list[Recorded]) -> None:
     """Warn of the data, of what was passed over, and of what is wrong with what was chosen."""
     for message, category in dict.fromkeys(caught):
         warn(message, category)
+    check_means(selection.results[selection.chosen])
     table, name = selection.table, NAMES[selection.criterion]
     without = [at for at, result in enumerate(selection.results) if result is None]
     failed = [at for at in without if not unreached(selection, at)]

@@ -68,6 +68,7 @@ def test_scaling_by_a_power_of_two_scales_the_model(X, covariance_type, power):
     np.testing.assert_allclose(scaled.weights, reference.weights, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::gaussmix.PrecisionWarning")
 @pytest.mark.parametrize("covariance_type", TYPES)
 @pytest.mark.parametrize(("power", "rtol"), [(10, 1e-9), (20, 1e-9), (27, 1e-7), (33, 1e-4)])
 def test_shifting_moves_the_model(X, covariance_type, power, rtol):
