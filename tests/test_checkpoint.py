@@ -6,7 +6,7 @@ import pytest
 
 import gaussmix as gm
 from cancelling import ALGORITHMS, After, rows
-from gaussmix import backends, container
+from gaussmix import backends, checkpoint, container
 from gaussmix.rules import Annealed, Stochastic
 
 pytestmark = pytest.mark.filterwarnings("ignore::gaussmix.ConvergenceWarning")
@@ -228,3 +228,23 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path):
     resumed = gm.fit(X, 4, tol=0.0, resume=path, callback=told.append)
     same(resumed, whole)
     assert told[0].iteration == 4
+
+
+def test_a_fit_can_be_cancelled_while_it_looks_whether_the_data_are_those_of_the_file(
+    tmp_path, monkeypatch
+):
+    X, path, read = rows(3000), tmp_path / "fit.gmix", []
+    whole = gm.fit(X, 3, seed=0, checkpoint=path)
+    pieces = checkpoint.pieces
+
+    def counted(X, size):
+        for piece in pieces(X, size):
+            read.append(piece)
+            yield piece
+
+    monkeypatch.setattr(checkpoint, "_DIGESTED", 100)
+    monkeypatch.setattr(checkpoint, "pieces", counted)
+    with pytest.raises(gm.FitStoppedError):
+        gm.fit(X, 3, resume=path, cancel=After(4))
+    assert len(read) == 5
+    same(gm.fit(X, 3, resume=path), whole)

@@ -29,6 +29,7 @@ from .errors import (
 from .mixture import Mixture
 from .sources import Rows, pieces
 from .statistics import SufficientStatistics
+from .stopping import check
 
 KIND = "checkpoint"
 _DEPTH = 12
@@ -227,6 +228,7 @@ def digest_of_rows(X: Rows, sample_weight: np.ndarray | None) -> str:
     """What tells data apart, numbers and order; one pass, 8 bytes a number."""
     digest = hashlib.sha256(repr(X.shape).encode())
     for _, rows in pieces(X, _DIGESTED):
+        check()
         digest.update(np.ascontiguousarray(rows, dtype=np.float64))
     if sample_weight is not None:
         digest.update(np.ascontiguousarray(sample_weight))
