@@ -1,3 +1,5 @@
+import contextlib
+import json
 import os
 import warnings
 
@@ -7,6 +9,7 @@ import pytest
 import gaussmix as gm
 from cancelling import ALGORITHMS, After, rows
 from gaussmix import backends, checkpoint, container
+from gaussmix._checkpoint_record import Saved, identity_of, record_of, saved_of
 from gaussmix.rules import Annealed, Stochastic
 
 pytestmark = pytest.mark.filterwarnings("ignore::gaussmix.ConvergenceWarning")
@@ -148,7 +151,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         gm.fit(X, 3, resume=path)
     gm.fit(X, 3, seed=0).mixture.save(path)
-    with pytest.raises(gm.ModelFileError, match="holds a mixture, not a checkpoint"):
+    with pytest.raises(gm.ModelFileError, match="holds a 'mixture', not a checkpoint"):
         gm.fit(X, 3, resume=path)
     path.write_bytes(b"nonsense")
     with pytest.raises(gm.ModelFileError, match="not a model file"):
@@ -164,27 +167,195 @@ def test_a_checkpoint_is_no_model_and_load_says_what_to_do_with_it(tmp_path):
         gm.load(path)
 
 
-def test_a_checkpoint_with_a_whole_checksum_and_other_content_is_refused(tmp_path):
-    X, path = rows(300), tmp_path / "fit.gmix"
-    gm.fit(X, 3, seed=0, checkpoint=path)
-    good = container.read(path)
+KEPT = {
+    "em": {"algorithm": "em", "start": "k-means++", "n_starts": 3},
+    "hard": {"algorithm": "hard", "start": "random_from_data", "covariance_type": "tied"},
+    "annealed": {"algorithm": Annealed(n_iter=6), "covariance_type": "diag"},
+    "average": {"algorithm": Stochastic(average=True), "covariance_type": "spherical"},
+}
+
+
+def kept(path, name):
+    """Rows, arguments and content of a checkpoint of a fit that was cancelled."""
+    X, arguments = rows(60), {"n_components": 2, "seed": 0, "max_iter": 7, **KEPT[name]}
+    gm.fit(X, checkpoint=path, cancel=After(14), **arguments)
+    return X, arguments, container.read(path)
+
+
+def with_journal(record, document):
+    text = json.dumps(document).encode()
+    return record._replace(arrays=record.arrays | {"journal": np.frombuffer(text, dtype=np.uint8)})
+
+
+def nodes(value, path=()):
+    """Paths to all parts of a JSON value, the parts of long lists but for the first left out."""
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = list(enumerate(value))[:4] if isinstance(value, list) else items
+    for key, part in items:
+        yield from nodes(part, (*path, key))
+
+
+WRONG = (None, True, -1, 0, 1, 2**50, 0.5, "", "x", "ff" * 16, [], [0], [[0, 1]], {}, {"x": 1})
+
+
+def changed(document, path, value):
+    """The document with another value in that place; None if it would be the same."""
+    copy = json.loads(json.dumps(document))
+    *above, last = path
+    place = copy
+    for key in above:
+        place = place[key]
+    same = place[last] == value and type(place[last]) is type(value)
+    place[last] = value
+    return None if same else copy
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.GaussmixWarning")
+@pytest.mark.parametrize("name", KEPT)
+def test_any_wrong_value_in_a_journal_is_a_named_error_or_does_no_harm(tmp_path, name):
+    path, accepted, refused = tmp_path / "fit.gmix", [], 0
+    X, arguments, good = kept(path, name)
+    document = json.loads(good.arrays["journal"].tobytes())
+    assert any(entry.get("step") == gm.rules.algorithms(arguments["algorithm"])[0].name
+               for entry in document["entries"])  # fmt: skip
+    for place in nodes(document):
+        for value in WRONG if place and place[0] != "identity" else ():
+            other = changed(document, place, value)
+            if other is None:
+                continue
+            record = with_journal(good, other)
+            try:
+                saved_of(identity_of(record)[1], good.arrays["values"], document["identity"])
+            except gm.GaussmixError as error:
+                refused += len(str(error)) < 500
+                continue
+            accepted.append(record)
+    assert refused > 10 * len(accepted)
+    for record in accepted:  # says that a component collapsed, or that a run did not end
+        container.write(path, record)
+        with contextlib.suppress(gm.InvalidInputError):
+            gm.fit(X, resume=path, **arguments)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_journal_that_lacks_or_adds_a_value_is_refused(tmp_path, name):
+    *_, good = kept(tmp_path / "fit.gmix", name)
     text = good.arrays["journal"].tobytes()
-    for changed in (
-        text.replace(b'"mixture":[', b'"mixture":["x",'),
-        text.replace(b'"start":{', b'"start":{"counts":[1],'),
-        text.replace(b'"floats":[', b'"floats":[-'),
-        text.replace(b"PCG64", b"PCGXX"),
-        text[: text.index(b'"entries"')] + b'"entries":[{"x":{"float":[0,0]}}]}',
-        b"{}",
-        b"[1]",
+    for place in nodes(json.loads(text)):
+        document = json.loads(text)
+        part = document
+        for key in place:
+            part = part[key]
+        if not isinstance(part, dict) or part == {} or place == ("identity",):
+            continue
+        whole = dict(part)
+        for key in ["more", *part]:
+            other = {name: value for name, value in whole.items() if name != key}
+            part.clear()
+            part.update({"more": 1, **whole} if key == "more" else other)
+            with pytest.raises(gm.GaussmixError):
+                found = identity_of(with_journal(good, document))[1]
+                saved_of(found, good.arrays["values"], identity_in(good))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_any_number_that_is_not_finite_is_refused(tmp_path, name):
+    path = tmp_path / "fit.gmix"
+    X, arguments, good = kept(path, name)
+    for place in range(0, len(good.arrays["values"]), 3):
+        for value in (np.nan, np.inf):
+            values = good.arrays["values"].copy()
+            values[place] = value
+            container.write(path, good._replace(arrays=good.arrays | {"values": values}))
+            with pytest.raises(gm.ModelFileError, match=r"entries\[\d+\]: "):
+                gm.fit(X, resume=path, **arguments)
+
+
+def test_an_identity_that_lacks_or_adds_a_value_is_refused(tmp_path):
+    path = tmp_path / "fit.gmix"
+    X, arguments, good = kept(path, "em")
+    document = json.loads(good.arrays["journal"].tobytes())
+    for key in ["more", *document["identity"]]:
+        other = {name: value for name, value in document["identity"].items() if name != key}
+        other |= {"more": 1} if key == "more" else {}
+        container.write(path, with_journal(good, document | {"identity": other}))
+        with pytest.raises(gm.ModelFileError, match="its identity holds"):
+            gm.fit(X, resume=path, **arguments)
+
+
+def test_steps_in_another_order_are_refused(tmp_path):
+    path = tmp_path / "fit.gmix"
+    X, arguments, good = kept(path, "em")
+    journal = checkpoint.opened(path, identity := identity_in(good))
+    for entries in (journal[0][1:], [*journal[0][1:2], *journal[0]]):
+        container.write(path, record_of(Saved(identity, journal[1], entries)))
+        with pytest.raises(gm.ModelFileError, match=r"entries\[0\] .* a step 'em', .* 'start'"):
+            gm.fit(X, resume=path, **arguments)
+
+
+def identity_in(record):
+    return json.loads(record.arrays["journal"].tobytes())["identity"]
+
+
+def test_a_run_longer_than_the_fit_makes_it_is_refused(tmp_path):
+    path = tmp_path / "fit.gmix"
+    X, arguments, good = kept(path, "annealed")
+    identity = identity_in(good) | {"algorithm": [repr(Annealed(n_iter=4))]}
+    container.write(
+        path, record_of(Saved(identity, *checkpoint.opened(path, identity_in(good))[::-1]))
+    )
+    with pytest.raises(
+        gm.ModelFileError, match=r"after \d iterations by .*, where the fit makes 3"
     ):
-        arrays = good.arrays | {"journal": np.frombuffer(changed, dtype=np.uint8)}
-        container.write(path, good._replace(arrays=arrays))
-        with pytest.raises(gm.ModelFileError):
-            gm.fit(X, 3, resume=path)
-    container.write(path, good._replace(arrays={"journal": good.arrays["journal"]}))
+        gm.fit(X, resume=path, **arguments | {"algorithm": Annealed(n_iter=4)})
+
+
+def test_arrays_that_overlap_or_leave_a_gap_are_refused(tmp_path):
+    path = tmp_path / "fit.gmix"
+    X, arguments, good = kept(path, "em")
+    for values in (good.arrays["values"][:-1], np.append(good.arrays["values"], 0.0)):
+        container.write(path, good._replace(arrays=good.arrays | {"values": values}))
+        with pytest.raises(gm.ModelFileError, match="values"):
+            gm.fit(X, resume=path, **arguments)
+
+
+@pytest.mark.parametrize("arrays", [{}, {"more": np.zeros(1)}, {"values": np.zeros((1, 1))}])
+def test_a_checkpoint_with_other_arrays_is_refused(tmp_path, arrays):
+    path = tmp_path / "fit.gmix"
+    X, arguments, good = kept(path, "em")
+    changed = good.arrays | arrays if arrays else {"journal": good.arrays["journal"]}
+    container.write(path, good._replace(arrays=changed))
     with pytest.raises(gm.ModelFileError, match="does not hold a valid checkpoint"):
-        gm.fit(X, 3, resume=path)
+        gm.fit(X, resume=path, **arguments)
+
+
+@pytest.mark.parametrize("kind", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_every_generator_of_numpy_goes_on(tmp_path, kind):
+    X, path = rows(60), tmp_path / "fit.gmix"
+    make = getattr(np.random, kind)
+    arguments = {"n_components": 2, "n_starts": 3, "max_iter": 7}
+    whole = gm.fit(X, seed=np.random.Generator(make(3)), **arguments)
+    cut = np.random.Generator(make(3))
+    gm.fit(X, seed=cut, checkpoint=path, cancel=After(12), **arguments)
+    same(gm.fit(X, seed=np.random.Generator(make(4)), resume=path, **arguments), whole)
+
+
+@pytest.mark.parametrize(
+    "kind, name, wrong", [("MT19937", "pos", "271"), ("Philox", "buffer_pos", "5")]
+)
+def test_a_generator_that_would_read_past_its_numbers_is_refused(tmp_path, kind, name, wrong):
+    """NumPy takes such a state, and reads what lies behind the array."""
+    X, path = rows(60), tmp_path / "fit.gmix"
+    rng = np.random.Generator(getattr(np.random, kind)(3))
+    gm.fit(X, 2, seed=rng, checkpoint=path)
+    good = container.read(path)
+    document = json.loads(good.arrays["journal"].tobytes())
+    state = document["generator"]
+    (state if name in state else state["state"])[name] = wrong
+    container.write(path, with_journal(good, document))
+    with pytest.raises(gm.ModelFileError, match=rf"generator.*{name} is '{wrong}'"):
+        gm.fit(X, 2, resume=path)
 
 
 def test_a_path_that_cannot_be_written_to_is_an_error_before_the_fit(tmp_path):

@@ -49,9 +49,11 @@ def run_annealed(
 class _Cooling(Phase):
     """The annealed iterations."""
 
+    step = Annealed.name  # of a journal
+
     def __init__(self, algorithm: Annealed, task: Task, start: Mixture) -> None:
-        super().__init__(task, spread_evenly(start, task.floor))
         self.algorithm, self.betas = algorithm, algorithm.schedule()
+        super().__init__(task, spread_evenly(start, task.floor), len(self.betas) - 1)
         self.known: tuple[Mixture, SufficientStatistics] | None = None  # the last that has passed
 
     @property

@@ -8,7 +8,6 @@ entry are answered from it; the last one may be half done.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
@@ -16,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import container
-from .container import Record
+from . import _validate, container
+from ._checkpoint_record import KIND, SAME_BITS, Saved, identity_of, record_of, saved_of
 from .errors import (
     GaussmixError,
     GaussmixWarning,
@@ -28,32 +27,20 @@ from .errors import (
 )
 from .mixture import Mixture
 from .sources import Rows, pieces
-from .statistics import SufficientStatistics
 from .stopping import check
 
-KIND = "checkpoint"
-_DEPTH = 12
 _SIZE_CAP = 1 << 40  # the user's own file; long chains keep all their means
 _DIGESTED = 1 << 14  # rows that are digested at once
-_SUMS = ("log_likelihood", "classification", "entropy", "weight")
-_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-_SAME_BITS = ("backend", "level")
-# What reading a journal raises that is no journal.
-_MALFORMED = (
-    GaussmixError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-)
+_REMEDY = "Resume from a checkpoint that this version of gaussmix wrote, or begin anew."
 
 
 class Resumable(Protocol):
     """Work of several iterations that can say what it has done, and go on from there."""
 
+    step: str  # which of `_checkpoint_record.STEPS` it is
+
     def saved(self) -> dict[str, Any]:
-        """Numbers, arrays, lists of floats or arrays, mixtures and statistics, by name."""
+        """The values of such a step, by name; nothing before there are any."""
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `saved` described."""
@@ -85,23 +72,28 @@ class Journal:
 
     def start(self, make: Callable[[], Mixture], rng: np.random.Generator) -> Mixture:
         """The initial mixture that `make` makes, or made when it was first asked for."""
-        known = self._next()
+        known = self._next("start")
         if known:
-            rng.bit_generator.state = _state_of(known["generator"])
+            rng.bit_generator.state = known["generator"]
             return known["start"]
         mixture = make()
-        state = _text_of(rng.bit_generator.state)
-        self.entries[self.number] = {"start": mixture, "generator": state}
+        state = rng.bit_generator.state
+        self.entries[self.number] = {"step": "start", "start": mixture, "generator": state}
         return mixture
 
-    def begin(self, work: Resumable) -> str | None:
-        """Put `work` where it was; why it ended, if it did."""
-        known = dict(self._next())
-        ended = known.pop("ended", None)
+    def begin(self, work: Resumable, max_iter: int) -> str | None:
+        """Put `work`, of at most so many iterations, where it was; why it ended, if it did."""
+        known = self._next(work.step)
         if known:
+            n_iter, ended = len(known["log_likelihood"]) - 1, known["ended"]
+            if n_iter > max_iter or (ended == "max_iter" and n_iter != max_iter):
+                raise ModelFileError(
+                    f"resume: entries[{self.number}] of the checkpoint ended after {n_iter} "
+                    f"iterations by {ended}, where the fit makes {max_iter}. {_REMEDY}"
+                )
             work.restore(known)
         self.current = work
-        return ended
+        return known.get("ended")
 
     def note(self) -> None:
         """The current work has gone on, and is between two iterations: write, if it is time to."""
@@ -110,7 +102,7 @@ class Journal:
 
     def end(self, work: Resumable, reason: str) -> None:
         """The work has come to its own end; not one that a limit, token or callback has set."""
-        self.entries[self.number] = {**work.saved(), "ended": reason}
+        self.entries[self.number] = self._entry(work, reason)
         self.current = None
         self.note()
 
@@ -128,30 +120,33 @@ class Journal:
             )
         self.written = time.monotonic()
 
-    def _next(self) -> dict[str, Any]:
-        """The entry of the step that begins; empty if there is none."""
+    def _next(self, step: str) -> dict[str, Any]:
+        """The entry of the step that begins; empty if there is none.
+
+        Raises ModelFileError if it is of another kind of step: only the fit knows their order.
+        """
         self.number += 1
         self.current = None  # one that failed stays as it was: it will fail again
         if self.number == len(self.entries):
             self.entries.append({})
-        return self.entries[self.number]
+        known = self.entries[self.number]
+        if known and known["step"] != step:
+            raise ModelFileError(
+                f"resume: entries[{self.number}] of the checkpoint is a step {known['step']!r}, "
+                f"where the fit makes {step!r}. {_REMEDY}"
+            )
+        return known
+
+    @staticmethod
+    def _entry(work: Resumable, ended: str | None = None) -> dict[str, Any]:
+        saved = work.saved()
+        return {"step": work.step, **saved, "ended": ended} if saved else {}
 
     def _write(self) -> None:
         entries = list(self.entries)
         if self.current is not None:
-            entries[self.number] = self.current.saved()
-        pool: list[np.ndarray] = []
-        document = {
-            "identity": self.identity,
-            "generator": _text_of(self.generator),
-            "entries": [
-                {name: _encoded(value, pool) for name, value in entry.items()} for entry in entries
-            ],
-        }
-        values = np.concatenate([np.empty(0), *pool])
-        text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-        arrays = {"values": values, "journal": np.frombuffer(text, dtype=np.uint8)}
-        container.write(self.path, Record(KIND, {}, arrays))
+            entries[self.number] = self._entry(self.current)
+        container.write(self.path, record_of(Saved(self.identity, self.generator, entries)))
 
 
 def opened(
@@ -175,35 +170,47 @@ def opened(
     record = container.read(path, max_bytes)
     if record.kind != KIND:
         raise ModelFileError(
-            f"{name} holds a {record.kind}, not a checkpoint. Give one that fit wrote."
+            f"{name} holds a {_validate.shown(record.kind)}, not a checkpoint. Give one that fit "
+            "wrote."
         )
     try:
-        text = record.arrays["journal"].tobytes()
-        document = container.strict_json(text, f"{name}: the journal", _DEPTH, fractions=True)
-        known = dict(document["identity"])
-        values = record.arrays["values"]
-        entries = [
-            {key: _decoded(value, values) for key, value in entry.items()}
-            for entry in document["entries"]
-        ]
-        generator = _state_of(document["generator"])
-    except _MALFORMED as error:
-        raise ModelFileError(f"{name} does not hold a valid checkpoint: {error}.") from error
-    for key, value in identity.items():
-        if known.get(key) != value and key not in _SAME_BITS:
-            said = "other data" if key in ("data", "start") else f"{key}={known.get(key)!r}"
-            here = "" if key in ("data", "start") else f", this one has {value!r}"
-            what = f" for {key}" if key in ("data", "start") else ""
+        known, document = identity_of(record)
+        if known.keys() != identity.keys():
             raise InvalidInputError(
-                f"resume: {name} is of a fit with {said}{what}{here}. Pass what that fit was given."
+                f"its identity holds {_validate.shown(sorted(known))}, this gaussmix knows "
+                f"{', '.join(sorted(identity))}."
             )
-    if any(known.get(key) != identity[key] for key in _SAME_BITS):
+    except GaussmixError as error:
+        raise _refused(name, error) from error
+    _compare(name, known, identity)
+    try:
+        saved = saved_of(document, record.arrays["values"], identity)
+    except GaussmixError as error:
+        raise _refused(name, error) from error
+    return saved.entries, saved.generator
+
+
+def _refused(name: str, error: GaussmixError) -> ModelFileError:
+    return ModelFileError(f"{name} does not hold a valid checkpoint: {error} {_REMEDY}")
+
+
+def _compare(name: str, known: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Raise InvalidInputError if the fits are not the same; warn if only their kernels are not."""
+    for key, value in identity.items():
+        if known[key] != value and key not in SAME_BITS:
+            said = f"{key}={_validate.shown(known[key])}, this one has {value!r}"
+            if key in ("data", "start"):
+                said = f"other data for {key}"
+            raise InvalidInputError(
+                f"resume: {name} is of a fit with {said}. Pass what that fit was given."
+            )
+    if any(known[key] != identity[key] for key in SAME_BITS):
+        theirs, ours = (" ".join(str(of[key]) for key in SAME_BITS) for of in (known, identity))
         warn(
-            f"{name} was written with the kernels {known.get('backend')} {known.get('level')}, and "
-            f"{identity['backend']} {identity['level']} go on: to rounding, not to the same bits.",
+            f"{name} was written with the kernels {_validate.shown(theirs)}, and {ours} go on: to "
+            "rounding, not to the same bits.",
             PrecisionWarning,
         )
-    return entries, generator
 
 
 def seeded(given: Any, rng: np.random.Generator, state: dict[str, Any]) -> np.random.Generator:
@@ -246,79 +253,3 @@ def digest_of_start(explicit: Any) -> str:
             is_text = isinstance(value, str)
             digest.update(value.encode() if is_text else np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
-
-
-# -- values as JSON, whose arrays stand in a pool of numbers
-
-
-def _encoded(value: Any, pool: list[np.ndarray]) -> Any:
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return {"float": _pooled(np.array([value]), pool)}
-    if isinstance(value, np.ndarray):
-        return {"array": _pooled(value, pool)}
-    if isinstance(value, list):
-        if value and isinstance(value[0], np.ndarray):
-            return {"arrays": _pooled(np.array(value), pool)}
-        return {"floats": _pooled(np.array(value, dtype=float), pool)}
-    if isinstance(value, dict):
-        return {"counts": [[int(key), int(number)] for key, number in value.items()]}
-    if isinstance(value, Mixture):
-        parts = (value.weights, value.means, value.covariances)
-        return {"mixture": [value.covariance_type, *(_pooled(part, pool) for part in parts)]}
-    parts = (value.shift, value.mass, value.first, value.second)
-    sums = np.array([getattr(value, name) for name in _SUMS])
-    numbers = [_pooled(part, pool) for part in (*parts, sums)]
-    return {"statistics": [value.layout, *numbers, value.n_rows, f"{value.label_sum:x}"]}
-
-
-def _pooled(array: np.ndarray, pool: list[np.ndarray]) -> list[int]:
-    """Where the numbers of an array begin in the pool, and its shape."""
-    begin = sum(len(part) for part in pool)
-    pool.append(np.ascontiguousarray(array, dtype=np.float64).ravel())
-    return [begin, *array.shape]
-
-
-def _decoded(value: Any, values: np.ndarray) -> Any:
-    """What `_encoded` took in; raises ValueError, KeyError, TypeError or a GaussmixError."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "counts":
-        return {int(key): int(number) for key, number in content}
-    if kind == "mixture":
-        covariance_type, *parts = content
-        return Mixture(*(_array(part, values) for part in parts), covariance_type)
-    if kind == "statistics":
-        layout, *parts, n_rows, label_sum = content
-        *arrays, sums = (_array(part, values) for part in parts)
-        return SufficientStatistics(
-            *arrays, layout, *sums.tolist(), n_rows=int(n_rows), label_sum=int(label_sum, 16)
-        )
-    array = _array(content, values)
-    if kind == "float":
-        return float(array[0])
-    return {"array": lambda: array, "arrays": lambda: list(array), "floats": array.tolist}[kind]()
-
-
-def _array(place: list[int], values: np.ndarray) -> np.ndarray:
-    begin, *shape = place
-    count = 1
-    for length in shape:
-        count *= length
-    if begin < 0 or min(shape, default=0) < 0 or begin + count > len(values):
-        raise ValueError(f"an array at {place} lies outside the {len(values)} numbers")
-    return values[begin : begin + count].reshape(shape).copy()
-
-
-def _text_of(state: dict[str, Any]) -> str:
-    """The state of a generator; its numbers are longer than those of JSON."""
-    return json.dumps(state, default=lambda array: array.tolist())
-
-
-def _state_of(text: str) -> dict[str, Any]:
-    state = json.loads(text)
-    if state["bit_generator"] not in _GENERATORS:
-        raise ValueError(f"{state['bit_generator']!r} is no generator of NumPy")
-    return state

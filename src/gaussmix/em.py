@@ -105,7 +105,7 @@ def run_em(
     knows where to go on, and is told of every iteration or few.
     """
     fit = _Run(expectation, start, maximise, floor, rule, tol, previous_objective)
-    stop_reason = None if journal is None else journal.begin(fit)
+    stop_reason = None if journal is None else journal.begin(fit, max_iter)
     if max_iter == 0 and fit.statistics is None:
         fit.begin()
     while stop_reason is None and fit.n_iter < max_iter:
@@ -155,6 +155,7 @@ class _Run:
     ) -> None:
         self.expectation, self.maximise, self.floor = expectation, maximise, floor
         self.rule, self.tol = rule, tol
+        self.step = rule.name  # of a journal
         self.mixture = start
         self.statistics: SufficientStatistics | None = None  # before the first pass
         self.previous = np.nan if previous_objective is None else previous_objective

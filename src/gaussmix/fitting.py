@@ -227,6 +227,8 @@ class Keeping(NamedTuple):
             **vars(options),
             "algorithm": [repr(algorithm) for algorithm in options.algorithm],
             "start": start if isinstance(start, str) else checkpoint.digest_of_start(start),
+            "n_rows": len(X),
+            "n_features": X.shape[1],
             "data": checkpoint.digest_of_rows(X, weight),
             "backend": backends.active().name,
             "level": backends.active().level,

@@ -16,12 +16,12 @@ from .task import Task
 class Phase:
     """The iterations as far as they have been made.
 
-    A class of phases has `iterate(callback)`, which makes them all, and, for checkpoints, `saved`
-    and `restore`.
+    A class of phases has `iterate(callback)`, which makes all `max_iter`, and, for checkpoints,
+    `step`, `saved` and `restore`.
     """
 
-    def __init__(self, task: Task, start: Mixture) -> None:
-        self.task = task
+    def __init__(self, task: Task, start: Mixture, max_iter: int) -> None:
+        self.task, self.max_iter = task, max_iter
         self.mixture = start  # the next one to pass over the rows with
         self.stopped = False  # by the callback
         self.stop: Stopped | None = None  # by anything else
@@ -31,7 +31,7 @@ class Phase:
     def complete(self, callback: Callable[[IterationState], object] | None) -> None:
         """All iterations, those in a checkpoint included; raises `Stopped` before the first."""
         journal = self.task.journal
-        if journal is not None and journal.begin(self) is not None:
+        if journal is not None and journal.begin(self, self.max_iter) is not None:
             return
         self.iterate(callback)
         if journal is not None and not self.stopped and self.stop is None:

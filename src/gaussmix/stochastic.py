@@ -58,8 +58,10 @@ def run_stochastic(
 class _Chain(Phase):
     """The draws."""
 
+    step = Stochastic.name  # of a journal
+
     def __init__(self, algorithm: Stochastic, task: Task, start: Mixture) -> None:
-        super().__init__(task, start)
+        super().__init__(task, start, task.max_iter)
         self.algorithm = algorithm
         self.seed = int(task.rng.integers(1 << 63))
         self.best, self.best_at = start, 0

@@ -6,13 +6,19 @@
 An input is a format version (one byte), a header that ends with a NUL, and a payload; what no
 fuzzer would guess, the magic, the lengths and the checksum, is put around it. If the first byte is
 255, the rest is taken for a whole file as it is. Whatever comes, the reader must refuse it with a
-ModelFileError, or return a model that can be saved again and comes back the same.
+ModelFileError, or return a model that can be saved again and comes back the same. A checkpoint must
+be refused likewise, or be one from which the fit goes on.
 """
 
+import functools
 import hashlib
 import struct
 import sys
+import tempfile
+import warnings
+from pathlib import Path
 
+GOLDEN = Path(__file__).parent.parent / "data" / "v1"
 MAGIC = b"\x89GMIX\r\n\x1a"
 
 
@@ -39,7 +45,11 @@ def check(data):
     from gaussmix import ModelFileError, container, persistence
 
     try:
-        model = persistence.model_of(container.unpack(framed(data), "f"), "f")
+        content = framed(data)
+        record = container.unpack(content, "f")
+        if record.kind == "checkpoint":
+            return check_checkpoint(content)
+        model = persistence.model_of(record, "f")
     except ModelFileError as error:
         assert str(error).startswith("f"), error
         assert str(error).isprintable() and len(str(error)) < 2000, error
@@ -51,12 +61,66 @@ def check(data):
     return True
 
 
+@functools.cache
+def golden_fits():
+    """The rows of the golden checkpoints' fits, and the identity and the arguments of each."""
+    import json
+
+    import gaussmix as gm
+    from gaussmix import container, rules
+
+    algorithms = {
+        "checkpoint-em": ["em"],
+        "checkpoint-list": [rules.Annealed(n_iter=5), rules.Stochastic(average=True), "hard"],
+    }
+    fits = []
+    for name, algorithm in algorithms.items():
+        record = container.read(GOLDEN / f"{name}.gmix")
+        identity = json.loads(record.arrays["journal"].tobytes())["identity"]
+        names = ("n_components", "covariance_type", "n_starts", "start", "tol", "max_iter")
+        arguments = {key: identity[key] for key in names}
+        fits.append((identity, {**arguments, "algorithm": algorithm}))
+    return gm.datasets.load("faithful").X[:60], fits
+
+
+def check_checkpoint(content):
+    """What must hold for a checkpoint: the fit that it tells of goes on from it, or refuses it."""
+    import gaussmix as gm
+    from gaussmix import _checkpoint_record, checkpoint, container
+
+    X, fits = golden_fits()
+    for identity, arguments in fits:
+        with warnings.catch_warnings(), tempfile.NamedTemporaryFile() as file:
+            warnings.simplefilter("ignore")
+            path = Path(file.name)
+            path.write_bytes(content)
+            try:
+                entries, generator = checkpoint.opened(path, identity)
+                saved = _checkpoint_record.Saved(identity, generator, entries)
+                again = b"".join(container.buffers(_checkpoint_record.record_of(saved)))
+                path.write_bytes(again)
+                saved = saved._replace(entries=checkpoint.opened(path, identity)[0])
+                twice = b"".join(container.buffers(_checkpoint_record.record_of(saved)))
+                assert twice == again
+                gm.fit(X, resume=path, **arguments)
+            except gm.ModelFileError as error:
+                assert str(error).isprintable() and len(str(error)) < 2000, error
+                return False
+            except gm.InvalidInputError as error:
+                assert str(error).startswith("resume: "), error  # of another fit
+            except gm.DegenerateFitError:  # numbers that lead nowhere
+                return True
+            else:
+                return True
+    return False
+
+
 def main():
     """Run libFuzzer with the arguments of the command line."""
     import atheris
 
     with atheris.instrument_imports(include=["gaussmix"]):
-        from gaussmix import online, persistence, records, results, selection  # noqa: F401
+        from gaussmix import checkpoint, fitting, online, persistence, results, selection  # noqa: F401
 
     atheris.Setup(sys.argv, check)
     atheris.Fuzz()
