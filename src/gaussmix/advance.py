@@ -14,7 +14,7 @@ from .kernels.contract import MARK_HELD, MARK_NONE, MARK_RAISED, StepPlan
 from .maximisation import flat_state, mixture_of
 from .mixture import Mixture
 from .sources import Rows
-from .statistics import from_accumulator, to_accumulator
+from .statistics import from_accumulator, mean_offsets, to_accumulator
 
 SHORT_SLOTS = 16  # batches of up to so many slots are cut into blocks, to share them among threads
 
@@ -165,7 +165,7 @@ def by_formula(iterate: Iterate, floor: Floor, needed: float) -> Advance:
     total = statistics.mass.sum()
     held = ~(statistics.mass >= max(needed, EPS * total))
     mass = np.where(held, 1.0, statistics.mass)
-    offset = np.where(held[:, None], 0.0, statistics.first / mass[:, None])
+    offset = mean_offsets(statistics, held)
     used = statistics
     if family.layout == "spherical":
         used = used._with(second=used.second.sum(axis=1), layout="spherical")

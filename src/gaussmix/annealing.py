@@ -12,7 +12,7 @@ from .mixture import Mixture, frozen
 from .phase import Phase
 from .results import IterationState, Stage
 from .rules import Annealed
-from .statistics import SufficientStatistics
+from .statistics import SufficientStatistics, mean_offsets
 from .stopping import Stopped
 from .task import Task
 
@@ -135,7 +135,5 @@ def spread_evenly(start: Mixture, floor: Floor) -> Mixture:
 def _moved(statistics: SufficientStatistics, mixture: Mixture) -> Mixture:
     """The M-step of means and weights alone."""
     mass = statistics.mass
-    empty = mass <= 0.0
-    offset = statistics.first / np.where(empty, 1.0, mass)[:, None]
-    means = mixture.means + np.where(empty[:, None], 0.0, offset)
+    means = mixture.means + mean_offsets(statistics, mass <= 0.0)
     return Mixture._of(mixture.family, mass / mass.sum(), means, mixture.covariances)

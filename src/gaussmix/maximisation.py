@@ -11,7 +11,7 @@ from .covariance import CovarianceFamily, Floor, MStep
 from .kernels import contract
 from .kernels.contract import Parameters, StepPlan
 from .mixture import Mixture
-from .statistics import SufficientStatistics, from_accumulator, write_sums
+from .statistics import SufficientStatistics, from_accumulator, mean_offsets, write_sums
 
 
 class Step(NamedTuple):
@@ -94,8 +94,7 @@ class MeansMaximiser(Maximiser):
 
     def by_formula(self, statistics, mixture):
         empty = statistics.mass <= 0.0
-        mass = np.where(empty, 1.0, statistics.mass)
-        means = mixture.means + np.where(empty[:, None], 0.0, statistics.first / mass[:, None])
+        means = mixture.means + mean_offsets(statistics, empty)
         moved = Mixture._of(mixture.family, mixture.weights, means, mixture.covariances)
         return Step(moved, np.zeros_like(empty), empty)
 

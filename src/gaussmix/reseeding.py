@@ -10,7 +10,7 @@ from .expectation import Expectation
 from .mixture import Mixture
 from .posteriors import posterior_pieces, x_log_x
 from .sources import Rows
-from .statistics import SufficientStatistics
+from .statistics import SufficientStatistics, mean_offsets
 
 TIED = 1e-9  # relative gaps below it are taken for rounding
 # Half of a Gaussian, cut at its mean across an axis, has its own mean this many standard
@@ -119,8 +119,7 @@ def halved(
 
 def centred(statistics: SufficientStatistics) -> SufficientStatistics:
     """The statistics around the components' own means; where there is no mass, as they are."""
-    mass = np.where(statistics.mass > 0.0, statistics.mass, 1.0)
-    return statistics.recentred(statistics.shift + statistics.first / mass[:, None])
+    return statistics.recentred(statistics.shift + mean_offsets(statistics, statistics.mass <= 0.0))
 
 
 def _cut(

@@ -271,6 +271,12 @@ def write_sums(statistics: SufficientStatistics, sums: np.ndarray, layout: int) 
     )
 
 
+def mean_offsets(statistics: SufficientStatistics, held: np.ndarray) -> np.ndarray:
+    """(K, D) from the reference points to the components' means; 0 for those `held` (K,), bool."""
+    mass = np.where(held, 1.0, statistics.mass)
+    return np.where(held[:, None], 0.0, statistics.first / mass[:, None])
+
+
 def unchecked(
     shift: np.ndarray,
     mass: np.ndarray,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DegenerateFitError
-from ..statistics import SufficientStatistics
+from ..statistics import SufficientStatistics, mean_offsets
 
 # A component with less of the total mass than this keeps its mean and covariance.
 EMPTY_SHARE = sys.float_info.epsilon
@@ -127,8 +127,8 @@ class CovarianceFamily(ABC):
         """
         total = statistics.mass.sum()
         empty = empty_components(statistics)
+        offset = mean_offsets(statistics, empty)
         mass = np.where(empty, 1.0, statistics.mass)
-        offset = np.where(empty[:, None], 0.0, statistics.first / mass[:, None])
         covariances = self.covariance(statistics, mass, offset)
         if empty.any():
             covariances = self.keep(covariances, previous_covariances, empty)
