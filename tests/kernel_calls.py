@@ -1,4 +1,4 @@
-"""Calls of a kernel backend, and mixtures for them; what the tests of this folder share."""
+"""Calls of a kernel backend, and mixtures for them; what the tests of kernels share."""
 
 from itertools import pairwise
 

@@ -106,6 +106,7 @@ def test_means_alone_lead_to_scikit_learns_optimum(covariance_type):
     }
     ours = GaussianMixture(3, **options).fit(X)
     theirs = sklearn.mixture.GaussianMixture(3, **options).fit(X)
+    # A likelihood within tol of its top leaves the parameters the square root of that.
     np.testing.assert_allclose(ours.means_, theirs.means_, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(ours.score(X), theirs.score(X), rtol=RTOL_AGREEMENT)
 
@@ -244,6 +245,7 @@ def test_partly_given_start_is_paired_with_the_components_it_fits():
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
         model = GaussianMixture(3, means_init=means[order], max_iter=0, random_state=0).fit(X)
         expected = [np.cov(X[z == k].T) for k in order]
+        # Enough to tell the clusters apart; the start's covariances are those of k-means' cells.
         np.testing.assert_allclose(model.covariances_, expected, rtol=0.5, atol=1.0)
 
 
@@ -286,8 +288,10 @@ def test_given_parameters_are_not_overwritten():
 
 def test_float32_weights_may_sum_to_one_in_float32():
     X, _ = blobs()
-    weights = np.full(3, 1 / 3, dtype=np.float32)
-    GaussianMixture(3, weights_init=weights, random_state=0).fit(X)
+    weights = np.full(3, 1 / 3, dtype=np.float32)  # whose sum is off by 3e-8
+    start = start_of(X, "full") | {"weights_init": weights}
+    model = GaussianMixture(3, max_iter=0, **start).fit(X)
+    np.testing.assert_allclose(model.weights_, 1 / 3, rtol=1e-15)
 
 
 def test_warm_start_continues_where_it_stopped():

@@ -222,7 +222,9 @@ def test_saving_keeps_the_permissions_of_the_file_it_replaces(saved):
 
 
 def test_the_longest_name_of_a_file_will_do(tmp_path):
-    make().save(tmp_path / ("m" * 250 + ".gmix"))
+    path = tmp_path / ("m" * 250 + ".gmix")
+    make().save(path)
+    assert gm.load(path) == make()
 
 
 def test_saving_replaces_nothing_but_a_regular_file(tmp_path):

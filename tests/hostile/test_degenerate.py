@@ -51,7 +51,7 @@ DATA = {
     "B12": lambda: normal(3, 10),
     "B13": outlier,
 }
-EMPTY, CONSTANT = "distinct row", "column 2 of X is constant (%s)"
+CONSTANT = "column 2 of X is constant (%s)"
 
 # case, K, covariance types, what the DegenerateComponentWarning must say
 WARNED = [
