@@ -104,6 +104,12 @@ def test_a_module_imports_only_what_stands_below_it(path):
     assert not above, f"{part} imports {above}"
 
 
+def test_the_design_says_where_every_module_is():
+    table = (Path(__file__).parent.parent / "docs" / "design.md").read_text("utf-8")
+    missing = {part for part in map(_part, _files()) if f"`{part}`" not in table}
+    assert missing == {"__init__", "__main__"}
+
+
 def test_there_are_no_cycles():
     graph = {}
     for path in _files():

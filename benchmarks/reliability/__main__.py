@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] not in NAMES:
         for name in NAMES:
             purpose = (import_module(f".{name}", __package__).__doc__ or "").splitlines()[0]
-            print(f"{name:<14}{purpose}")
+            print(f"{name:<17}{purpose}")
         sys.exit(2)
     import_module(f".{arguments[0]}", __package__).main(arguments[1:])
 
