@@ -1,4 +1,7 @@
-"""The cost of ``import gaussmix`` and of a first model, in fresh interpreters."""
+"""The cost of ``import gaussmix`` and of a first model, in fresh interpreters.
+
+python -m benchmarks.bench_startup      # both as medians and as ratios to import numpy
+"""
 
 import os
 import statistics
@@ -37,13 +40,18 @@ def seconds(code: str) -> float:
     return float(result.stdout)
 
 
+def medians(*codes: str) -> list[float]:
+    """Median seconds of each code, run in turns, so that a machine that slows down slows all."""
+    for code in codes:
+        seconds(code)  # which writes the bytecode
+    turns = [[seconds(code) for code in codes] for _ in range(3 if _data.SMALL else 31)]
+    return [statistics.median(times) for times in zip(*turns, strict=True)]
+
+
 def ratio_to_numpy(code: str) -> float:
     """How many times longer than ``import numpy`` the code takes, by medians."""
-    seconds(code)  # which writes the bytecode
-    # In turns, so that a machine that slows down slows both.
-    pairs = [(seconds(code), seconds("import numpy")) for _ in range(3 if _data.SMALL else 25)]
-    ours, numpys = zip(*pairs, strict=True)
-    return statistics.median(ours) / statistics.median(numpys)
+    ours, numpys = medians(code, "import numpy")
+    return ours / numpys
 
 
 class Import:
@@ -73,6 +81,30 @@ class FirstModel:
         os.unlink(self.path)
 
     def track_ratio_to_numpy(self):
-        return ratio_to_numpy(f"import gaussmix; gaussmix.load({self.path!r}).scorer()")
+        return ratio_to_numpy(self.code)
+
+    @property
+    def code(self) -> str:
+        """From nothing to a scorer."""
+        return f"import gaussmix; gaussmix.load({self.path!r}).scorer()"
 
     track_ratio_to_numpy.unit = "times import numpy"
+
+
+def main() -> None:
+    """Print medians and ratios."""
+    model = FirstModel()
+    model.setup()
+    codes = {
+        "import numpy": "import numpy",
+        "import gaussmix": "import gaussmix",
+        "import gaussmix, load, scorer": model.code,
+    }
+    found = medians(*codes.values())
+    model.teardown()
+    for name, spent in zip(codes, found, strict=True):
+        print(f"{name:30} {1e3 * spent:7.2f} ms {spent / found[0]:6.3f}")
+
+
+if __name__ == "__main__":
+    main()

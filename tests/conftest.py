@@ -47,6 +47,7 @@ def run_python():
 @pytest.fixture
 def short_calls(monkeypatch):
     """Cuts every pass over the rows into several calls."""
-    from gaussmix import expectation
+    from gaussmix import evaluation, expectation
 
-    monkeypatch.setattr(expectation, "CALL_FLOPS", 1 << 17)
+    for module in (evaluation, expectation):
+        monkeypatch.setattr(module, "CALL_FLOPS", 1 << 17)

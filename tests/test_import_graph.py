@@ -19,6 +19,7 @@ TIERS = [
     ["_files", "container", "records"],
     ["statistics", "rules", "criteria", "sources"],
     ["covariance"],
+    ["evaluation"],
     ["expectation", "chi_square", "options"],
     ["posteriors"],
     ["_line", "_landscape", "_basins", "_peaks", "modes", "hills"],

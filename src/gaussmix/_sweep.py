@@ -20,7 +20,7 @@ from .errors import (
     Recorded,
     recorded,
 )
-from .expectation import row_flops
+from .evaluation import row_flops
 from .frame import Frame
 from .mixture import Mixture
 from .neighbours import merges, splits

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _validate
 from .chi_square import radius
-from .expectation import evaluate
+from .evaluation import evaluate
 from .kernels import contract
 from .kernels.contract import Parameters
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _validate, criteria, threads
+from . import _validate, threads
 from ._derived import Derived
 from .covariance import CovarianceFamily, family
 from .covariance.base import log_coefficients
 from .errors import InvalidInputError
-from .expectation import Expectation, evaluate, log_likelihood
+from .evaluation import evaluate, log_likelihood
 from .kernels import contract
 from .kernels.contract import Parameters
 from .statistics import SufficientStatistics
@@ -252,6 +252,8 @@ class Mixture(Derived):
 
         Statistics of parts of the data, each from this same mixture, add up with ``+``.
         """
+        from .expectation import Expectation  # a service that only scores needs none of it
+
         X = _validate.data(X, n_features=self.n_features)
         weight = _validate.sample_weight(sample_weight, len(X))
         expectation = Expectation(
@@ -261,21 +263,27 @@ class Mixture(Derived):
 
     def aic(self, X, sample_weight=None, n_threads: int | None = None) -> float:
         """Akaike information criterion on X; lower is better. See `gaussmix.criteria`."""
+        from .criteria import aic  # as in `statistics`
+
         statistics = self.statistics(X, sample_weight, n_threads)
-        return criteria.aic(statistics.log_likelihood, self.n_parameters)
+        return aic(statistics.log_likelihood, self.n_parameters)
 
     def bic(self, X, sample_weight=None, n_threads: int | None = None) -> float:
         """Bayesian information criterion on X, -2 log L + parameters log n; lower is better.
 
         n is the sum of the sample weights. mclust reports the same number times -1.
         """
+        from .criteria import bic  # as in `statistics`
+
         statistics = self.statistics(X, sample_weight, n_threads)
-        return criteria.bic(statistics.log_likelihood, self.n_parameters, statistics.weight)
+        return bic(statistics.log_likelihood, self.n_parameters, statistics.weight)
 
     def icl(self, X, sample_weight=None, n_threads: int | None = None) -> float:
         """Integrated completed likelihood on X: bic + 2 x entropy; lower is better."""
+        from .criteria import icl  # as in `statistics`
+
         statistics = self.statistics(X, sample_weight, n_threads)
-        return criteria.icl(
+        return icl(
             statistics.log_likelihood, self.n_parameters, statistics.weight, statistics.entropy
         )
 

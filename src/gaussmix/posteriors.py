@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .expectation import evaluate
+from .evaluation import evaluate
 from .kernels.contract import WANT_RESPONSIBILITIES, Parameters
 from .sources import Rows, Source
 

@@ -13,7 +13,7 @@ from .attempts import RESEEDED, Attempt, Attempts, CallbackError, report_of
 from .diagnosis import components_named
 from .em import Run, rounding_bound
 from .errors import DegenerateComponentWarning, DegenerateFitError, warn
-from .expectation import row_flops
+from .evaluation import row_flops
 from .mixture import Mixture
 from .reseeding import reseeded
 from .results import Repair, StartReport

@@ -11,7 +11,8 @@ import numpy as np
 from .covariance import CovarianceFamily, Floor, MStep, empty_components, family
 from .em import Run, finite, run_em
 from .errors import DegenerateFitError
-from .expectation import Expectation, evaluate
+from .evaluation import evaluate
+from .expectation import Expectation
 from .kernels.contract import FACTOR_DIAG, FACTOR_SHARED, WANT_MAHALANOBIS, Parameters
 from .maximisation import Maximiser, MeansMaximiser
 from .mixture import Mixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
-from gaussmix import _validate, expectation
+from gaussmix import _validate, evaluation
 
 pandas = pytest.importorskip("pandas")
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -341,7 +341,7 @@ def test_c31_rows_further_apart_than_32_bits_count(dtype):
 def test_c17_many_integers_are_converted_piece_by_piece(monkeypatch, dtype):
     X = np.random.default_rng(0).integers(0, 4, (3000, 2)).astype(dtype)
     monkeypatch.setattr(_validate, "CONVERTED_VALUES", 1000)
-    monkeypatch.setattr(expectation, "SERIAL_FLOPS", 1000)
+    monkeypatch.setattr(evaluation, "SERIAL_FLOPS", 1000)
     largest, floats = [], _validate.floats
     monkeypatch.setattr(
         _validate, "floats", lambda array, name: largest.append(array.size) or floats(array, name)
@@ -350,5 +350,5 @@ def test_c17_many_integers_are_converted_piece_by_piece(monkeypatch, dtype):
         call = getattr(MODEL, method)
         np.testing.assert_array_equal(call(X), call(X.astype(float)))
     assert max(largest) == 1000
-    monkeypatch.setattr(expectation, "SCORE_ROWS", 500)
+    monkeypatch.setattr(evaluation, "SCORE_ROWS", 500)
     assert MODEL.score(X) == MODEL.score(X.astype(float))
