@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _validate, backends, diagnosis, given_start, stopping, threads
+from . import _validate, diagnosis, given_start, stopping, threads
 from .attempts import Attempts
 from .covariance import Floor, family
 from .em import Run
@@ -224,14 +224,11 @@ class Keeping(NamedTuple):
         from . import checkpoint  # most fits keep none
 
         identity = {
-            **vars(options),
-            "algorithm": [repr(algorithm) for algorithm in options.algorithm],
+            **options.recorded(),
             "start": start if isinstance(start, str) else checkpoint.digest_of_start(start),
             "n_rows": len(X),
             "n_features": X.shape[1],
             "data": checkpoint.digest_of_rows(X, weight),
-            "backend": backends.active().name,
-            "level": backends.active().level,
         }
         del identity["n_threads"]
         entries = []
@@ -344,13 +341,10 @@ def run_in_frame(
         repairs=repairs,
         stages=list(best.stages),
         config={
-            **vars(options),
-            "algorithm": [repr(algorithm) for algorithm in options.algorithm],
+            **options.recorded(),
             "start": start if isinstance(start, str) else type(start).__name__,
             "n_threads": expectation.n_threads,
             "max_seconds": stopping.max_seconds(),
-            "backend": backends.active().name,
-            "level": backends.active().level,
         },
         timings={"start": attempts.start_seconds, "em": attempts.em_seconds, "total": total},
         statistics=best.statistics,

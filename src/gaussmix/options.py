@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from . import _validate, rules
+from . import _validate, backends, rules
 from .covariance import family
 from .errors import InvalidInputError
 from .kernels import contract
@@ -27,6 +28,12 @@ class FitOptions:
     reg_covar: float = 1e-6
     n_threads: int | None = None
     algorithm: tuple[Algorithm, ...] = (SOFT,)  # one after the other
+
+    def recorded(self) -> dict[str, Any]:
+        """By name, as results and checkpoints keep them: algorithms as text, and the kernels."""
+        live = backends.active()
+        algorithm = [repr(algorithm) for algorithm in self.algorithm]
+        return {**vars(self), "algorithm": algorithm, "backend": live.name, "level": live.level}
 
 
 def checked(options: FitOptions) -> FitOptions:
