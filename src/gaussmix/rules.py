@@ -106,10 +106,10 @@ class Annealed:
     were, and estimated by the plain EM that follows. (If they moved too, components would merge
     for good: where all are one, each has the covariance of all data, and a small difference of
     their means shrinks by the factor `beta` in an iteration. With held ones it grows, as soon as
-    the temperature is low enough.) Components that the held covariances cannot tell apart still
-    are all but one when plain EM begins, and may stay so: on faithful (K = 3, full) annealed EM
-    ends with two equal components at -1130.3 nats, where plain EM reaches -1120.9. Compare it with
-    plain EM on your data.
+    the temperature is low enough, and each iteration moves the means at random by a hundredth of a
+    standard deviation, the last one by a tenth, the same in every fit, so that there is a
+    difference to grow.) It is no better than plain EM where the optimum has components of very
+    different shapes in one place: compare the two on your data.
 
     Parameters
     ----------
