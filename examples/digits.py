@@ -46,13 +46,13 @@ def main(path):
     np.add.at(counts, (labels, digits.target), 1)
     order = np.argsort(counts.argmax(axis=1), kind="stable")
     agreement = counts.max(axis=1).sum() / len(X)
-    drawn, _ = mixture.sample(60, seed=1)
+    drawn, _ = mixture.sample(N_COMPONENTS, seed=1)
 
-    figure, panels = plt.subplots(1, 3, figsize=(13, 5.4), layout="constrained")
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
     contents = {
-        "60 of the handwritten digits": digits.data[:60],
+        f"{N_COMPONENTS} of the handwritten digits": digits.data[:N_COMPONENTS],
         f"the means of {N_COMPONENTS} components": mixture.means[order],
-        "60 digits drawn from the mixture": drawn,
+        f"{N_COMPONENTS} digits drawn from the mixture": drawn,
     }
     for panel, (title, pictures) in zip(panels, contents.items(), strict=True):
         panel.imshow(sheet(pictures, 6), cmap="gray_r", vmin=0.0, vmax=16.0)

@@ -49,7 +49,8 @@ for panel, (metric, title) in zip(panels, TITLES.items(), strict=True):
         panel.plot(*mean, "k+", markersize=9)
     rejected = (labels < 0).mean()
     panel.set_title(f'metric="{metric}": {title}\n{rejected:.1%} of the points rejected')
-    panel.set_aspect("equal")
+    panel.set(xlabel="x1", aspect="equal")
+panels[0].set_ylabel("x2")
 
 calibrated = (mixture.nearest(X, GATE, calibrated=True) < 0).mean()
 print(f"rejected at {GATE} standard deviations: {(mixture.nearest(X, GATE) < 0).mean():.1%}")

@@ -75,9 +75,9 @@ def main(path):
     n_scored = min(map(len, scores.values()))
     seen = BATCH * np.arange(N_BATCHES - n_scored, N_BATCHES)
     width = 10  # batches to average over
-    for (name, values), style in zip(scores.items(), ("-", "--"), strict=True):
+    for (name, values), grey in zip(scores.items(), ("black", "0.6"), strict=True):
         smooth = np.convolve(values[-n_scored:], np.ones(width) / width, "valid")
-        axes[2].plot(seen[width - 1 :], smooth, style, label=name)
+        axes[2].plot(seen[width - 1 :], smooth, color=grey, label=name)
     axes[2].set(title="each batch before it is learnt", xlabel="rows seen")
     axes[2].set(ylabel="log-likelihood per row (nats)")
     axes[2].legend(loc="lower left", fontsize="small")

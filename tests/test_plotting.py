@@ -206,6 +206,17 @@ def test_a_trace_ends_at_the_log_likelihood():
     assert all(tick % 1 == 0 for tick in ax.get_xticks())
 
 
+def test_a_trace_names_algorithms_other_than_em_and_not_too_many():
+    x = np.r_[0.0, 1, 5, 6, 7, 0.5]
+    plain = gaussmix.fit(x, 2, seed=0)
+    hard = gaussmix.fit(x, 2, algorithm="hard", seed=0)
+    texts = [t.get_text() for t in plotting.plot_trace([plain, hard]).get_legend().get_texts()]
+    assert texts[0].startswith("full, K = 2: ")
+    assert texts[1].startswith("full, K = 2, hard: ")
+    legend = plotting.plot_trace([plain] * 20).get_legend()
+    assert [text.get_text() for text in legend.get_texts()][8:] == ["and 12 more"]
+
+
 FOUR = [
     lambda ax: plotting.plot_mixture(make(2, 3), make(2, 3).sample(50, 0)[0], ax=ax),
     lambda ax: plotting.plot_hills(make(2, 2), make(2, 2).sample(50, 0)[0], ax=ax),
@@ -345,6 +356,23 @@ def test_a_title_stands_clear_of_the_legend():
     assert ax.title.get_window_extent().y0 < ax.get_window_extent().y1 + 20
 
 
+def test_a_legend_stands_clear_of_a_multiplier():
+    figure = Figure()
+    ax = figure.subplots()
+    plotting.plot_mixture(Mixture([1.0], [[0.0, 0.0]], [[1.0, 1e-12]], "diag"), ax=ax)
+    figure.draw_without_rendering()
+    multiplier = ax.yaxis.get_offset_text()
+    assert multiplier.get_text()
+    assert not multiplier.get_window_extent().overlaps(ax.get_legend().get_window_extent())
+
+
+def test_names_in_a_new_corner_are_not_cut_off():
+    mixture = Mixture(np.full(2, 0.5), [[0.0] * 3, [2e4] * 3], np.ones(2), "spherical")
+    grid = plotting.plot_mixture(mixture)
+    grid[0, 0].figure.draw_without_rendering()
+    assert min(ax.yaxis.label.get_window_extent().x0 for ax in grid[1:, 0]) > 0
+
+
 @pytest.mark.parametrize("n_components", [2, 20])
 def test_a_legend_is_no_wider_than_its_axes(n_components):
     for plot in (plotting.plot_mixture, plotting.plot_hills):
@@ -389,6 +417,15 @@ def test_figures_are_known_to_pyplot_where_it_is_used(run_python):
         )
         == "True True"
     )
+
+
+def test_columns_of_a_data_frame_name_the_axes():
+    pandas = pytest.importorskip("pandas")
+    X = make(1, 2).sample(20, 0)[0]
+    for plot in (plotting.plot_mixture, plotting.plot_hills):
+        ax = plot(make(1, 2), pandas.DataFrame(X, columns=["length", "width"]))
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("length", "width")
+        assert plot(make(1, 2), pandas.DataFrame(X)).get_xlabel() == "x1"
 
 
 def test_names_stand_at_the_axes():

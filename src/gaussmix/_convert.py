@@ -140,6 +140,12 @@ def column_names(value: Any) -> list[str] | None:
     return [str(column) for column in value.columns] if is_table(value) else None
 
 
+def column_texts(value: Any) -> list[str] | None:
+    """The column names of a data frame whose names are all text, as scikit-learn takes them."""
+    named = is_table(value) and all(isinstance(column, str) for column in value.columns)
+    return list(value.columns) if named else None
+
+
 def table_array(table: Any, name: str) -> np.ndarray:
     """A data frame's values, (N, D) float32 or float64; a view where its columns lie together.
 

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from . import _validate
-from ._drawing import PALETTE, RULE_GREY, axes_or_new, component_colours, line_style, tidy
+from ._drawing import (
+    LEGEND_ENTRIES,
+    PALETTE,
+    RULE_GREY,
+    axes_or_new,
+    component_colours,
+    first_entries,
+    line_style,
+    tidy,
+)
 from .criteria import NAMES
 from .errors import InvalidInputError
 from .results import FitResult
@@ -169,7 +178,7 @@ def plot_trace(
         Of the curves, over again where they are fewer. By default told apart by colour-blind
         readers.
     legend : bool
-        Whether the lines are named.
+        Whether the lines are named, of many the first eight.
     **style
         How lines are drawn, e.g. ``linewidth=2``: passed to `Axes.plot`.
 
@@ -208,7 +217,8 @@ def plot_trace(
     ax.set_ylabel("log-likelihood (nats)")
     ax.ticklabel_format(axis="y", useOffset=False)
     if legend:
-        ax.legend(fontsize=9, frameon=False)
+        entries = first_entries(*ax.get_legend_handles_labels(), LEGEND_ENTRIES)
+        ax.legend(*entries, fontsize=9, frameon=False)
     if own:
         tidy(ax, label_size=9)
     return ax
@@ -216,7 +226,9 @@ def plot_trace(
 
 def _draw_trace(ax: Any, result: FitResult, style: dict[str, Any]) -> None:
     mixture, trace = result.mixture, result.log_likelihood
-    label = f"{mixture.covariance_type}, K = {mixture.n_components}: {trace[-1]:.6g}"
+    algorithms = " + ".join(stage.algorithm for stage in result.stages)
+    model = f"{mixture.covariance_type}, K = {mixture.n_components}"
+    label = f"{model if algorithms == 'em' else f'{model}, {algorithms}'}: {trace[-1]:.6g}"
     (line,) = ax.plot(
         np.arange(len(trace)), trace, **({"linewidth": 1.4, "label": label} | line_style(style))
     )

@@ -21,7 +21,7 @@ GRID = 220  # points along each side of the plane where a density is evaluated
 _POINTS = 20_000
 _CELLS = 160
 _NOT_FLAT = ("3d", "polar")
-_LEGEND_ENTRIES = 8
+LEGEND_ENTRIES = 8
 _LEGEND_COLUMNS = 6
 _BADGE = 12.0  # points: the width of a number with its disc
 _PALE = 0.3
@@ -341,7 +341,14 @@ def dots(colours: np.ndarray, texts: Sequence[str], limit: int) -> tuple[list, l
         Line2D([], [], marker="o", linestyle="", color=colour, markersize=6)
         for colour, _ in zip(colours, texts[:limit], strict=False)
     ]
-    shown = list(texts[:limit])
+    return first_entries(handles, texts, limit)
+
+
+def first_entries(handles: list, texts: Sequence[str], limit: int) -> tuple[list, list[str]]:
+    """At most `limit` legend entries, and one that tells how many more there are."""
+    from matplotlib.lines import Line2D
+
+    handles, shown = list(handles[:limit]), list(texts[:limit])
     if len(texts) > limit:
         handles.append(Line2D([], [], linestyle=""))
         shown.append(f"and {len(texts) - limit} more")
@@ -355,9 +362,10 @@ def legend_above(
 
     As many columns as fit; a title that the axes are given later stands above it.
     """
+    above = _past_multiplier(ax)
     width = ax.get_window_extent().width
     for columns in range(_LEGEND_COLUMNS, 0, -1):
-        limit = int(np.clip(3 * columns - len(others[0]) - 1, 1, _LEGEND_ENTRIES))
+        limit = int(np.clip(3 * columns - len(others[0]) - 1, 1, LEGEND_ENTRIES))
         handles, shown = dots(colours, texts, limit)
         legend = ax.legend(
             [*handles, *others[0]],
@@ -366,6 +374,7 @@ def legend_above(
             frameon=False,
             loc="lower left",
             bbox_to_anchor=(0, 1),
+            bbox_transform=ax.transAxes + above,
             ncols=columns,
             handlelength=1.4,
             columnspacing=1.2,
@@ -376,6 +385,16 @@ def legend_above(
     room = ax.inset_axes((0, 1, 1, 0))
     room.set_axis_off()
     room.set_axes_locator(_around_legend)
+
+
+def _past_multiplier(ax: Any) -> Any:
+    """The shift upwards that clears a multiplier of the axis such as 1e-6, if there is one."""
+    from matplotlib.transforms import ScaledTranslation
+
+    formatter = ax.yaxis.get_major_formatter()
+    formatter.format_ticks(ax.yaxis.get_majorticklocs())
+    points = 1.4 * ax.yaxis.get_offset_text().get_fontsize() if formatter.get_offset() else 0.0
+    return ScaledTranslation(0.0, points / 72, ax.figure.dpi_scale_trans)
 
 
 def _around_legend(ax: Any, renderer: Any) -> Any:

@@ -62,7 +62,7 @@ def plot_hills(
     features : pair of int, optional
         With D > 2: which features to draw; by default the two that tell the components apart best.
     feature_names : sequence of D str, optional
-        Labels of the axes; "x1", "x2", ... by default.
+        Labels of the axes; by default the columns of a data frame X, else "x1", "x2", ....
     colors : sequence of matplotlib colours, optional
         Of the hills, over again where they are fewer. By default told apart by colour-blind
         readers.
@@ -175,9 +175,10 @@ def _draw_plane(
         # With features in another order the grid's columns are, too.
         regions = mixture.hills(grid[:, np.argsort(shown)], n_threads=n_threads)
         regions = regions.reshape(GRID, GRID)
-        tint = np.dstack([colours[regions], _tint(height, hills is not None)])
-        outside = height < levels_enclosing(height, [_BORDERS_SHARE])[0]
-        tint[outside, 3] = 0.0
+        edge = levels_enclosing(height, [_BORDERS_SHARE])[0]
+        outside = height < edge
+        fading = np.clip(1.0 + height - edge, 0.0, 1.0)  # an abrupt end would have stairs
+        tint = np.dstack([colours[regions], fading * _tint(height, hills is not None)])
         extent = (*ax.get_xlim(), *ax.get_ylim())
         ax.imshow(tint, extent=extent, origin="lower", aspect="auto", zorder=0)
     if hills is not None:

@@ -45,7 +45,9 @@ class View:
             )
         n_features = mixture.n_features
         self.mixture = mixture
-        names = feature_names if feature_names is not None else range(1, n_features + 1)
+        names = feature_names
+        if names is None:
+            names = _validate.column_texts(X) or range(1, n_features + 1)
         self.names = [n if isinstance(n, str) else f"x{n}" for n in names]
         if len(self.names) != n_features:
             raise InvalidInputError(

@@ -12,7 +12,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ._convert import FLOAT32, FLOAT64, column_names, floats, is_table, plain_array
+from ._convert import (
+    FLOAT32,
+    FLOAT64,
+    column_names,
+    column_texts,
+    floats,
+    is_table,
+    plain_array,
+)
 from ._convert import table_array as _table_array
 from ._output import INT64, output, result
 from ._parameters import choice, counted, features, flag, integer, real, seed, shown
@@ -25,6 +33,7 @@ __all__ = [
     "array",
     "choice",
     "column_names",
+    "column_texts",
     "counted",
     "data",
     "features",

@@ -57,7 +57,7 @@ def plot_mixture(
         Which to draw and in which order: one or two for a panel, S for a corner. By default those
         that tell the components apart best.
     feature_names : sequence of D str, optional
-        Labels of the axes; "x1", "x2", ... by default.
+        Labels of the axes; by default the columns of a data frame X, else "x1", "x2", ....
     labels : array_like (N,) of int, optional
         Colours the rows by these instead of by the mixture's posterior probabilities; those of the
         label -1, as `Mixture.nearest` gives outside its gate, are grey.
@@ -97,6 +97,8 @@ def plot_mixture(
     if grid is None:
         grid = _corner_axes(own_figure(_corner_size(len(shown)), layout=None), len(shown))
     view.draw_corner(grid, shown)
+    if ax is None:
+        _make_room_for_names(grid)
     if legend:
         view.legend_beside(grid[0, 1], len(shown))
     return grid
@@ -156,6 +158,7 @@ def fit_figure(
         figure = new_figure(_corner_size(len(shown)), layout=None)
         axes = _corner_axes(figure, len(shown))
         view.draw_corner(axes, shown)
+        _make_room_for_names(axes)
         view.legend_beside(axes[0, 1], len(shown))
         if with_curve:
             # In the corner that the panels leave free, to the right of the legend.
@@ -187,11 +190,21 @@ def _corner_size(n_shown: int) -> tuple[float, float]:
 
 
 def _corner_axes(figure: Any, n_shown: int) -> np.ndarray:
-    margins = {"left": 0.08, "right": 0.985, "bottom": 0.07, "top": 0.94}
-    axes = figure.subplots(n_shown, n_shown, gridspec_kw=margins | {"wspace": 0.1, "hspace": 0.1})
+    axes = figure.subplots(n_shown, n_shown)
+    figure.subplots_adjust(left=0.08, right=0.985, bottom=0.07, top=0.94, wspace=0.1, hspace=0.1)
     for ax in axes.flat:
         tidy(ax)
     return axes
+
+
+def _make_room_for_names(axes: np.ndarray) -> None:
+    """Widen the left margin where names beside long tick labels would be cut off."""
+    figure, left = axes[0, 0].figure, axes[1:, 0]
+    figure.align_ylabels(left)
+    missing = 6.0 - min(ax.get_tightbbox().x0 for ax in left)
+    if missing > 0.0:
+        margin = axes[0, 0].get_position().x0 + missing / figure.bbox.width
+        figure.subplots_adjust(left=min(margin, 0.3))
 
 
 def file_types() -> list[str]:
