@@ -33,7 +33,7 @@ TIERS = [
     ["stochastic", "annealing"],
     ["algorithms"],
     ["diagnosis", "start", "reseeding", "neighbours"],
-    ["checkpoint", "_checkpoint_record", "attempts", "search", "frame", "given_start"],
+    ["checkpoint", "_checkpoint_record", "keeping", "attempts", "search", "frame", "given_start"],
     ["advance", "recursion", "_online_record"],
     ["fitting", "progress", "_npy"],
     ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
