@@ -33,6 +33,7 @@ TIERS = [
     ["stochastic", "annealing"],
     ["algorithms"],
     ["diagnosis", "start", "reseeding", "neighbours"],
+    ["rearranging"],
     ["checkpoint", "_checkpoint_record", "keeping", "attempts", "search", "frame", "given_start"],
     ["advance", "recursion", "_online_record"],
     ["fitting", "progress", "_npy"],

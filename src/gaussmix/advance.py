@@ -9,14 +9,12 @@ import numpy as np
 from . import backends, threads
 from .covariance import CovarianceFamily, Floor
 from .em import EPS, finite
-from .expectation import Expectation, short_work
+from .expectation import SHORT_SLOTS, Expectation, short_work
 from .kernels.contract import MARK_HELD, MARK_NONE, MARK_RAISED, StepPlan
 from .maximisation import flat_state, mixture_of
 from .mixture import Mixture
 from .sources import Rows
 from .statistics import from_accumulator, mean_offsets, to_accumulator
-
-SHORT_SLOTS = 16  # batches of up to so many slots are cut into blocks, to share them among threads
 
 
 class Batch(NamedTuple):

@@ -25,7 +25,7 @@ from .task import Task
 
 POLISH = 1e-4  # converged runs go on at a finer tolerance: this much of tol
 DRAWN = (*KINDS, "broad")  # kinds of starts that draw random numbers
-RESEEDED = "re-seeded"  # the kind of a start made from another's run
+RESEEDED, REARRANGED = "re-seeded", "rearranged"  # kinds of starts made from another's run
 
 
 class CallbackError(Exception):
@@ -91,7 +91,7 @@ class Attempts:
             initial = made = start.make()
         else:
             initial = made = self.journal.start(start.make, self.rng)
-        if self.adapt is not None and start.kind != RESEEDED:
+        if self.adapt is not None and start.kind not in (RESEEDED, REARRANGED):
             initial = self.adapt(made)
         unused = initial.weights == 0.0
         if start.kind != "mixture":  # made here, of rows: 0 only means that no row was near

@@ -34,7 +34,7 @@ from .diagnosis import not_converged
 from .errors import DegenerateFitError, InvalidInputError, warn
 from .fitting import run
 from .mixture import Mixture
-from .online import N_STARTS, OnlineMixture
+from .online import TOL, OnlineMixture
 from .options import FitOptions
 from .start import KINDS
 from .stopping import REASONS, within
@@ -272,8 +272,7 @@ class GaussianMixture(FittedScores, DensityMixin, BaseEstimator):
             given = parameters.Given.of(self, n_features)
             adapt = None if given.complete or given.empty else given.put_into
             start = given.mixture() if given.complete else self.init_params
-            if self.n_init == 1:  # by default as many as OnlineMixture makes
-                options = replace(options, n_starts=N_STARTS)
+            options = replace(options, tol=min(options.tol, TOL))
             return OnlineMixture._of(options, start, self._generator(), adapt)
         if fitted.online is not None:
             at_hand = (fitted.online.n_components, fitted.online.covariance_type)

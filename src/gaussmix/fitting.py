@@ -14,7 +14,7 @@ from .attempts import Attempts
 from .covariance import Floor, family
 from .em import Run
 from .errors import ConvergenceWarning, DegenerateFitError, InvalidInputError, warn
-from .expectation import Expectation
+from .expectation import SHORT_SLOTS, Expectation
 from .frame import LOW_FLOOR, Frame, check_means
 from .keeping import Keeping
 from .mixture import Mixture, frozen
@@ -238,13 +238,13 @@ def run_in_frame(
     adapt: Callable[[Mixture], Mixture] | None = None,
     proposals: Sequence[Start] = (),
     rank: Callable[[Run], object] | None = None,
-    race: tuple[int, ...] | None = None,
+    rounds: int = 0,
     keeping: Keeping | None = None,
 ) -> InFrame:
     """`run`, but in the coordinates in which it was done.
 
-    `start` may be a tuple of names, too: then each of these is run to the end, or, if `race` is
-    given, the better half goes on after each of so many iterations, and after the last the best.
+    `start` may be a tuple of names, too: then each of these is run to the end, or, if `rounds` is
+    given, the best of them alone, with its components rearranged up to so many times.
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
     `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
     runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
@@ -278,11 +278,18 @@ def run_in_frame(
         proposals = [Start(kind, _inward(make, frame)) for kind, make in proposals]
         callback, adapt = _outward(callback, frame), _adapted(adapt, frame)
     floor = Floor(summary.scale, options.reg_covar)
-    expectation = Expectation(X, weight, chosen.layout, options.n_components, count)
-    kmeans_iterations = RACED_ITERATIONS if race else KMEANS_ITERATIONS
+    expectation = Expectation(
+        X,
+        weight,
+        chosen.layout,
+        options.n_components,
+        count,
+        short_slots=SHORT_SLOTS if rounds else 0,
+    )
+    kmeans_iterations = RACED_ITERATIONS if rounds else KMEANS_ITERATIONS
     maker = StartMaker(X, weight, summary, expectation, chosen, floor, kmeans_iterations)
     attempts = Attempts(maker, options, rng, callback, adapt, journal)
-    search = Search(attempts, previous_log_likelihood, proposals, rank, race)
+    search = Search(attempts, previous_log_likelihood, proposals, rank, rounds)
     best, reports = search.best_of(given_start.to_run(start, explicit, maker, rng))
     if journal is not None:
         journal.write()

@@ -40,7 +40,7 @@ def splits(
     shares = split_shares(mixture, statistics, X, sample_weight, n_threads)
     sums = sums_to_cut(mixture, statistics, X, sample_weight, n_threads)
     count = n_components - n_before
-    sums = [_with_empty(part, count) for part in sums]
+    sums = [with_empty(part, count) for part in sums]
     previous = mixture.covariances
     if statistics.layout != "pooled":
         previous = np.concatenate([previous, np.repeat(previous[:1], count, axis=0)])
@@ -112,7 +112,7 @@ def _largest(values: np.ndarray) -> Iterator[int]:
     return (int(k) for k in _order(values) if values[k] > 0.0)
 
 
-def _with_empty(statistics: SufficientStatistics, count: int) -> SufficientStatistics:
+def with_empty(statistics: SufficientStatistics, count: int) -> SufficientStatistics:
     """The statistics with `count` more components, without mass."""
     shift = np.concatenate([statistics.shift, np.repeat(statistics.shift[:1], count, axis=0)])
     mass = np.concatenate([statistics.mass, np.zeros(count)])
@@ -124,23 +124,35 @@ def _with_empty(statistics: SufficientStatistics, count: int) -> SufficientStati
 
 
 def _merged(statistics: SufficientStatistics, i: int, j: int) -> SufficientStatistics:
-    """Centred statistics with component `j` added to `i`, and gone."""
-    shift, mass = statistics.shift.copy(), statistics.mass
-    if mass[i] + mass[j] > 0.0:
-        # The step from one mean to the other, not a sum of means: it does not cancel.
-        shift[i] += mass[j] / (mass[i] + mass[j]) * (shift[j] - shift[i])
-    shift[j] = shift[i]
-    moved = statistics.recentred(shift)
+    """Statistics with component `j` added to `i`, which is lower, and gone."""
+    groups = np.arange(statistics.n_components)
+    groups[j:] -= 1
+    groups[j] = i
+    return grouped(statistics, groups)
 
-    def added(sums: np.ndarray) -> np.ndarray:
-        sums = sums.copy()
-        sums[i] += sums[j]
-        return np.delete(sums, j, axis=0)
 
+def grouped(statistics: SufficientStatistics, groups: np.ndarray) -> SufficientStatistics:
+    """Centred statistics with the components of each group made one.
+
+    `groups` (K,) are numbers 0, 1, ... of groups, in the order of their first components.
+    """
+    sums = centred(statistics)
+    shift, mass = sums.shift, sums.mass
+    first = np.unique(groups, return_index=True)[1]
+
+    def added(values: np.ndarray) -> np.ndarray:
+        total = values[first]
+        rest = np.delete(np.arange(len(groups)), first)
+        np.add.at(total, groups[rest], values[rest])
+        return total
+
+    total = added(mass)
+    # Steps from one mean to the others, not a sum of means: they do not cancel.
+    steps = added(mass[:, None] * (shift - shift[first][groups]))
+    means = shift[first] + steps / np.where(total > 0.0, total, 1.0)[:, None]
+    moved = sums.recentred(means[groups])
     second = moved.second if moved.layout == "pooled" else added(moved.second)
-    return SufficientStatistics(
-        np.delete(shift, j, axis=0), added(moved.mass), added(moved.first), second, moved.layout
-    )
+    return SufficientStatistics(means, total, added(moved.first), second, moved.layout)
 
 
 def _joined(shared: np.ndarray, i: int, j: int) -> np.ndarray:

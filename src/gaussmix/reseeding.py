@@ -108,13 +108,17 @@ def sums_to_cut(
 
 
 def halved(
-    sums: list[SufficientStatistics], parent: int, component: int, floor: Floor
+    sums: list[SufficientStatistics], parents, components, floor: Floor
 ) -> list[SufficientStatistics]:
-    """`sums` with `parent` cut at its mean, across its principal axis; `component` is a half."""
+    """`sums` with `parents` cut at their means, across their principal axes.
+
+    Each of `components`, of which as many are given, becomes one of the halves.
+    """
+    parents, components = np.atleast_1d(parents), np.atleast_1d(components)
     # "spherical" knows no scale of features: what is widest in data units counts.
     scale = np.ones_like(floor.scale) if len(sums) > 1 else floor.scale
-    offset = _offset(sums[-1], parent, scale)
-    return [_cut(part, parent, component, offset) for part in sums]
+    offsets = _offsets(sums[-1], parents, scale)
+    return [_cut(part, parents, components, offsets) for part in sums]
 
 
 def centred(statistics: SufficientStatistics) -> SufficientStatistics:
@@ -123,43 +127,53 @@ def centred(statistics: SufficientStatistics) -> SufficientStatistics:
 
 
 def _cut(
-    statistics: SufficientStatistics, parent: int, component: int, offset: np.ndarray
+    statistics: SufficientStatistics,
+    parents: np.ndarray,
+    components: np.ndarray,
+    offsets: np.ndarray,
 ) -> SufficientStatistics:
-    """Centred statistics with `parent` cut in two, and `component` the half at `+ offset`.
+    """Centred statistics with each of `parents` cut in two, and `components` the halves at +.
 
     Around the mean of the parent both halves together have its mass and second moments, and each
     of them has half; only their first moments differ.
     """
     shift, mass = statistics.shift.copy(), statistics.mass.copy()
     first, second = statistics.first.copy(), statistics.second.copy()
-    pair = [parent, component]
-    shift[component] = shift[parent]
-    mass[pair] = half = 0.5 * mass[parent]
-    first[pair] = 0.5 * first[parent] + half * np.stack([-offset, offset])
+    shift[components] = shift[parents]
+    mass[parents] = mass[components] = half = 0.5 * mass[parents]
+    first[components] = 0.5 * first[parents] + half[:, None] * offsets
+    first[parents] = 0.5 * first[parents] - half[:, None] * offsets
     if statistics.layout != "pooled":
-        second[pair] = 0.5 * second[parent]
+        second[parents] = second[components] = 0.5 * second[parents]
     return centred(SufficientStatistics(shift, mass, first, second, statistics.layout))
 
 
-def _offset(statistics: SufficientStatistics, parent: int, scale: np.ndarray) -> np.ndarray:
-    """(D,) from the mean of `parent` to that of its half on one side, along its principal axis."""
+def _offsets(
+    statistics: SufficientStatistics, parents: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """(n, D) from the means of `parents` to those of their halves, along their principal axes."""
+    rows = np.arange(len(parents))
     if statistics.layout == "diag":
-        variances = statistics.second[parent] / statistics.mass[parent]
+        variances = statistics.second[parents] / statistics.mass[parents, None]
         deviations = np.sqrt(np.maximum(variances, 0.0))
         axis = _first_largest(deviations / scale)
-        offset = np.zeros_like(deviations)
-        offset[axis] = HALF_MEAN * deviations[axis]
-        return offset
+        offsets = np.zeros_like(deviations)
+        offsets[rows, axis] = HALF_MEAN * deviations[rows, axis]
+        return offsets
     if statistics.layout == "pooled":
-        covariance = statistics.second / statistics.mass.sum()
+        covariances = np.repeat((statistics.second / statistics.mass.sum())[None], len(rows), 0)
     else:
-        covariance = statistics.second[parent] / statistics.mass[parent]
-    values, vectors = np.linalg.eigh(covariance / scale[:, None] / scale)
-    axis = vectors[:, -1]
-    axis = axis * np.sign(axis[_first_largest(np.abs(axis))])  # either will do, if always the same
-    return HALF_MEAN * np.sqrt(max(values[-1], 0.0)) * axis * scale
+        covariances = statistics.second[parents] / statistics.mass[parents, None, None]
+    values, vectors = np.linalg.eigh(covariances / scale[:, None] / scale)
+    axes = vectors[:, :, -1]
+    # Either direction will do, if always the same.
+    axes = axes * np.sign(axes[rows, _first_largest(np.abs(axes))])[:, None]
+    return HALF_MEAN * np.sqrt(np.maximum(values[:, -1:], 0.0)) * axes * scale
 
 
-def _first_largest(values: np.ndarray) -> int:
-    """Index of the largest; of those equal but for rounding, as scaled variances are, the first."""
-    return int(np.argmax(values >= (1.0 - TIED) * values.max()))
+def _first_largest(values: np.ndarray) -> np.ndarray:
+    """Indices of the largest in each row.
+
+    Of those equal but for rounding, as scaled variances are, the first.
+    """
+    return np.argmax(values >= (1.0 - TIED) * values.max(axis=-1, keepdims=True), axis=-1)

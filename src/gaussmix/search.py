@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
 from . import stopping
-from .attempts import RESEEDED, Attempt, Attempts, CallbackError, report_of
+from .attempts import REARRANGED, RESEEDED, Attempt, Attempts, CallbackError, report_of
 from .diagnosis import components_named
 from .em import Run, rounding_bound
 from .errors import DegenerateComponentWarning, DegenerateFitError, warn
 from .evaluation import row_flops
 from .mixture import Mixture
+from .rearranging import can_rearrange, rearranged
 from .reseeding import reseeded
 from .results import Repair, StartReport
 from .rules import HARD, SOFT, Algorithm
@@ -24,6 +24,9 @@ from .summary import distinct_rows
 
 SHORT_ITERATIONS = 5
 CONTINUED_SHARE = 3  # one in so many short runs is continued, and more where that costs little
+# Where components are rearranged: iterations before, and after each time until what has come of it
+# is compared.
+FIRST_ITERATIONS, ROUND_ITERATIONS = 5, 5
 POLISHED_SHARE = 3  # polishing a run takes at most one in so many of what all may take
 LITTLE_FLOPS = 1 << 31  # 0.1 to 0.2 s of iterations
 ITERATION_FLOPS = 1 << 15  # what an iteration costs without any rows, about 3 us
@@ -51,15 +54,15 @@ class Search:
         previous: float | None,
         proposals: Sequence[Start] = (),
         rank: Callable[[Run], object] | None = None,
-        race: tuple[int, ...] | None = None,
+        rounds: int = 0,
     ) -> None:
         self.attempts = attempts
         self.maker, self.options = attempts.maker, attempts.options
         self.previous = previous
         self.proposals = proposals  # more short runs
         self.rank = rank or _reached  # the highest is the best
-        # Iterations after each of which the better half of the starts goes on; at last, the best.
-        self.race = race
+        # Above 0 only the best of the starts is run to the end, its components rearranged so often.
+        self.rounds = rounds
         self.repairs: list[Repair] = []  # "re-seeded" ones
 
     def best_of(self, starts: list[Start]) -> tuple[Run, list[StartReport]]:
@@ -82,11 +85,10 @@ class Search:
             max_iter, shorts = min(2 if given else 1, max_iter), []
         reports: list[StartReport] = []
         finished: list[Attempt] = []
-        racing = self.race is not None and len(starts) > 1
         for number, start in enumerate(starts):
             attempt, report = self.attempts.attempt(
                 start,
-                min(self.race[0], max_iter) if racing else max_iter,
+                min(FIRST_ITERATIONS, max_iter) if self.rounds else max_iter,
                 number,
                 self.previous,
                 self.options.algorithm,
@@ -96,9 +98,7 @@ class Search:
                 finished.append(attempt)
             if self.attempts.stopped:
                 break
-        if racing and not self.attempts.stopped:
-            for limit in self.race[1:]:
-                finished = self._better_half(finished, limit)
+        if self.rounds and not self.attempts.stopped:
             finished = self._winner(finished, max_iter, reports)
         if shorts and not self.attempts.stopped:
             finished += self._portfolio(shorts, max_iter, reports)
@@ -114,26 +114,40 @@ class Search:
         best = max(finished, key=self._rank)
         return self._reseed(best, max_iter, reports), reports
 
-    def _better_half(self, shorts: list[Attempt], limit: int) -> list[Attempt]:
-        """The better half of short runs, taken on to `limit` iterations; the others fall out."""
-        shorts = _by_likelihood(shorts)
-        kept: list[Attempt] = []
-        for short in shorts:
-            if len(kept) < (len(shorts) + 1) // 2 and not self.attempts.stopped:
-                with suppress(DegenerateFitError):
-                    kept.append(self.attempts.taken_on(short, limit))
-        return kept or shorts
-
     def _winner(
         self, shorts: list[Attempt], max_iter: int, reports: list[StartReport]
     ) -> list[Attempt]:
-        """The best short run alone, run to the end; the next one where that fails."""
+        """The best short run, rearranged, to the end and alone; the next one where that fails."""
         reports[:] = [replace(report, continued=False) for report in reports]
         for short in _by_likelihood(shorts):
-            attempt = self._taken_on(short, max_iter, reports)
+            best = self._rearranged(short, max_iter, reports)
+            attempt = self._taken_on(best, max_iter, reports)
             if attempt is not None:
                 return [attempt]
         return []
+
+    def _rearranged(self, best: Attempt, max_iter: int, reports: list[StartReport]) -> Attempt:
+        """The run, or what a short one from its components, rearranged, comes to if higher."""
+        for _ in range(self.rounds if can_rearrange(self.maker) else 0):
+            if self.attempts.stopped:
+                break
+            attempt, report = self.attempts.attempt(
+                Start(REARRANGED, lambda run=best.run: rearranged(run, self.maker)),
+                min(ROUND_ITERATIONS, max_iter),
+                len(reports),
+                None,
+                self.short_chain,
+            )
+            reports.append(replace(report, continued=False))
+            if attempt is None or not self._gains(attempt.run, best.run):
+                break
+            best = attempt
+        return best
+
+    def _gains(self, run: Run, before: Run) -> bool:
+        """Whether the objective of `run` is higher than that `before`, by more than rounding."""
+        gain = run.objective[-1] - before.objective[-1]
+        return gain > rounding_bound(before.mixture, before.statistics, self.maker.floor)
 
     def _taken_on(
         self, short: Attempt, max_iter: int, reports: list[StartReport]
@@ -192,9 +206,9 @@ class Search:
         reports.append(report)
         if attempt is None:
             return run
-        gain = attempt.run.objective[-1] - run.objective[-1]
-        if not gain > rounding_bound(run.mixture, run.statistics, floor):
+        if not self._gains(attempt.run, run):
             return run
+        gain = attempt.run.objective[-1] - run.objective[-1]
         self.repairs = _reseeded_repairs(components, parents, attempt.run, gain)
         return attempt.run
 
