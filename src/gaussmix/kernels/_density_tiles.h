@@ -9,17 +9,17 @@
 
 #include "_vector.h"
 
-/* A register tile: sums of 4 factor rows times this many vectors of rows. Measured on Zen 3 with 16
- * registers: 4 x 2, 3 x 4, 6 x 2 and 4 x 3 all reach 46 to 49 of 63 GFLOP/s in long rows; 4 x 2
- * is ahead in short ones (45 against 28 to 42 at 8 columns) and needs no spills at row ends. */
-#define FACTOR_ROWS 4
+/* A register tile: sums of so many rows of the factor, at most, times so many vectors of rows. On an
+ * Intel Xeon that begins two FMAs of 512 bits a cycle, tiles of 6 x 4, 8 x 3 and 12 x 2 reach 1.75 to
+ * 1.85 of them, 4 x 4 1.70; with 16 registers of 256 bits 6 x 2 and 4 x 3 reach 2.0, 4 x 2 1.75. */
+#define BAND_ROWS 6
 #if GAUSSMIX_REGISTERS >= 32
 #define DENSITY_VECTORS 4
 #else
 #define DENSITY_VECTORS 2
 #endif
 
-#define FIXED 8 /* features for which there is code of its own; Zen 4, D = 8: 48 cycles for 68 */
+#define FIXED 8 /* features for which there is code of its own */
 
 /* log joint = c - d2/2. A distance that overflowed (inf, or NaN from inf - inf) becomes inf. */
 TILE vec v_distance(vec squared) {
@@ -29,100 +29,93 @@ TILE void log_joint_from(vec squared, double coefficient, double *out) {
     v_store(out, v_set(coefficient) - v_set(0.5) * v_distance(squared));
 }
 
-/* squared += |rows [row, row + n) of P times difference|^2, the rows of P being `stride` apart. */
-TILE void add_whitened_rows(const double *difference, const double *factor, ptrdiff_t stride,
-                            ptrdiff_t row, const int n, const int width, vec *squared) {
-    vec sum[FACTOR_ROWS][WIDE];
+/* squared += |rows [row, row + n) of P times x - mean|^2. `difference` holds x - mean of the features
+ * before; those of the triangle at the end of these rows are formed here, once, between its
+ * multiplications, and kept for the rows that follow. P x - P mean would cancel. */
+TILE void add_whitened_rows(const double *x, const double *mean, const double *factor,
+                            ptrdiff_t n_features, ptrdiff_t row, const int n, double *difference,
+                            const int tile_width, const int width, const int keep,
+                            vec *squared) {
+    vec sum[FIXED][WIDE];
     UNROLL for (int r = 0; r < n; r++)
         UNROLL for (int v = 0; v < width; v++) sum[r][v] = v_set(0.0);
-    factor += row * stride;
+    factor += row * n_features;
     for (ptrdiff_t d = 0; d < row; d++) {
-        vec x[WIDE];
-        UNROLL for (int v = 0; v < width; v++) x[v] = v_load(difference + (d * width + v) * LANES);
+        vec t[WIDE];
+        UNROLL for (int v = 0; v < width; v++) t[v] = v_load(difference + (d * width + v) * LANES);
         UNROLL for (int r = 0; r < n; r++) {
-            vec p = v_set(factor[r * stride + d]);
-            UNROLL for (int v = 0; v < width; v++) sum[r][v] += p * x[v];
+            vec p = v_set(factor[r * n_features + d]);
+            UNROLL for (int v = 0; v < width; v++) sum[r][v] += p * t[v];
         }
     }
-    UNROLL for (int e = 0; e < n; e++) { /* the triangle at the end of these rows */
-        vec x[WIDE];
-        UNROLL for (int v = 0; v < width; v++)
-            x[v] = v_load(difference + ((row + e) * width + v) * LANES);
+    UNROLL for (int e = 0; e < n; e++) {
+        ptrdiff_t d = row + e;
+        vec t[WIDE];
+        UNROLL for (int v = 0; v < width; v++) {
+            t[v] = v_load(x + (d * tile_width + v) * LANES) - v_set(mean[d]);
+            if (keep) v_store(difference + (d * width + v) * LANES, t[v]);
+        }
         UNROLL for (int r = e; r < n; r++) {
-            vec p = v_set(factor[r * stride + row + e]);
-            UNROLL for (int v = 0; v < width; v++) sum[r][v] += p * x[v];
+            vec p = v_set(factor[r * n_features + d]);
+            UNROLL for (int v = 0; v < width; v++) sum[r][v] += p * t[v];
         }
     }
     UNROLL for (int r = 0; r < n; r++)
         UNROLL for (int v = 0; v < width; v++) squared[v] += sum[r][v] * sum[r][v];
 }
 
-TILE void whitened_square(const double *difference, const double *factor, ptrdiff_t n_features,
-                          const int width, vec *squared) {
-    ptrdiff_t row = 0;
-    UNROLL for (int v = 0; v < width; v++) squared[v] = v_set(0.0);
-    for (; row + FACTOR_ROWS <= n_features; row += FACTOR_ROWS)
-        add_whitened_rows(difference, factor, n_features, row, FACTOR_ROWS, width, squared);
-    switch (n_features - row) {
-    case 3:
-        add_whitened_rows(difference, factor, n_features, row, 3, width, squared);
-        break;
-    case 2:
-        add_whitened_rows(difference, factor, n_features, row, 2, width, squared);
-        break;
-    case 1:
-        add_whitened_rows(difference, factor, n_features, row, 1, width, squared);
-        break;
-    }
-}
+#define WHITENED_ROWS(ROW, N, KEEP) \
+    add_whitened_rows(x, mean, factor, n_features, ROW, N, difference, tile_width, width, KEEP, \
+                      squared)
 
-/* Full covariances, one component: `width` vectors of a tile of `tile_width`. `difference` is
- * scratch: x - mean is formed exactly there, once; P x - P mean would cancel. */
+/* Full covariances, one component: `width` vectors of a tile of `tile_width`. The first `larger` of
+ * the bands of the factor have base + 1 rows, the others base, 4 to BAND_ROWS. */
 TILE void density_full_part(const double *x, const double *mean, const double *factor,
-                            double coefficient, ptrdiff_t n_features, double *difference,
-                            double *out, const int tile_width, const int width) {
+                            double coefficient, ptrdiff_t n_features, ptrdiff_t base,
+                            ptrdiff_t larger, double *difference, double *out,
+                            const int tile_width, const int width) {
     vec squared[WIDE];
-    for (ptrdiff_t d = 0; d < n_features; d++) {
-        vec m = v_set(mean[d]);
-        UNROLL for (int v = 0; v < width; v++)
-            v_store(difference + (d * width + v) * LANES,
-                    v_load(x + (d * tile_width + v) * LANES) - m);
+    UNROLL for (int v = 0; v < width; v++) squared[v] = v_set(0.0);
+    for (ptrdiff_t row = 0; row < n_features;) {
+        ptrdiff_t n = base + (larger-- > 0);
+        switch (n) {
+        case 4: WHITENED_ROWS(row, 4, 1); break;
+        case 5: WHITENED_ROWS(row, 5, 1); break;
+        case 6: WHITENED_ROWS(row, 6, 1); break;
+        }
+        row += n;
     }
-    whitened_square(difference, factor, n_features, width, squared);
     UNROLL for (int v = 0; v < width; v++)
         log_joint_from(squared[v], coefficient, out + v * LANES);
 }
 TILE void density_full_any(const double *x, const double *mean, const double *factor,
-                           double coefficient, ptrdiff_t n_features, double *difference,
-                           double *out, const int tile_width) {
+                           double coefficient, ptrdiff_t n_features, ptrdiff_t base,
+                           ptrdiff_t larger, double *difference, double *out,
+                           const int tile_width) {
     const int width = tile_width < DENSITY_VECTORS ? tile_width : DENSITY_VECTORS;
     for (int v = 0; v < tile_width; v += width)
-        density_full_part(x + v * LANES, mean, factor, coefficient, n_features, difference,
-                          out + v * LANES, tile_width, width);
+        density_full_part(x + v * LANES, mean, factor, coefficient, n_features, base, larger,
+                          difference, out + v * LANES, tile_width, width);
 }
 
-/* The same with D fixed at compile time, up to FIXED: the differences are scratch of the compiler's,
- * in registers as far as these go, and no loop has an end to find. */
+/* The same with D fixed at compile time, up to FIXED: one band, or two, and as many vectors of rows
+ * as leave all its sums in registers. */
 TILE void density_full_fixed(const double *x, const double *mean, const double *factor,
-                             double coefficient, const int n_features, double *out,
-                             const int width) {
-    vec difference[FIXED][WIDE], squared[WIDE];
-    UNROLL for (int d = 0; d < n_features; d++)
-        UNROLL for (int v = 0; v < width; v++)
-            difference[d][v] = v_load(x + (d * width + v) * LANES) - v_set(mean[d]);
-    UNROLL for (int v = 0; v < width; v++) squared[v] = v_set(0.0);
-    UNROLL for (int e = 0; e < n_features; e++) {
-        vec sum[WIDE];
-        UNROLL for (int d = 0; d <= e; d++) {
-            vec p = v_set(factor[e * n_features + d]);
-            UNROLL for (int v = 0; v < width; v++)
-                if (d == 0) sum[v] = v_first_term(p, difference[d][v]);
-                else sum[v] += p * difference[d][v];
-        }
-        UNROLL for (int v = 0; v < width; v++) squared[v] += sum[v] * sum[v];
+                             double coefficient, const int n_features, double *difference,
+                             double *out, const int tile_width) {
+    const int many = GAUSSMIX_REGISTERS >= 32;
+    const int width = tile_width < WIDE || n_features <= (many ? 6 : 3) ? tile_width : 2;
+    const int n = n_features <= (many ? FIXED : BAND_ROWS) ? n_features : (n_features + 1) / 2;
+    UNROLL for (int v = 0; v < tile_width; v += width) {
+        vec squared[WIDE];
+        UNROLL for (int u = 0; u < width; u++) squared[u] = v_set(0.0);
+        WHITENED_ROWS(0, n, n < n_features);
+        if (n < n_features) WHITENED_ROWS(n, n_features - n, 0);
+        UNROLL for (int u = 0; u < width; u++)
+            log_joint_from(squared[u], coefficient, out + u * LANES);
+        x += width * LANES;
+        out += width * LANES;
     }
-    UNROLL for (int v = 0; v < width; v++)
-        log_joint_from(squared[v], coefficient, out + v * LANES);
 }
 
 /* Diagonal covariances, one component; `scale` holds the factor's diagonal. */
@@ -194,22 +187,29 @@ TILE void whiten_any(const double *x, const double *centre, const double *factor
  * `out_step` apart; `wide` chooses between the two instantiations. */
 #define EACH_TILE(CALL) \
     for (ptrdiff_t tile = 0; tile < n_tiles; tile++, x += x_step, out += out_step) CALL
+#define FIXED_CASE(D, WIDTH) \
+    case D: \
+        EACH_TILE(density_full_fixed(x, mean, factor, coefficient, D, difference, out, WIDTH)); \
+        return;
 #define FULL_CASES(WIDTH) \
     switch (n_features) { \
-    case 1: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 1, out, WIDTH)); return; \
-    case 2: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 2, out, WIDTH)); return; \
-    case 3: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 3, out, WIDTH)); return; \
-    case 4: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 4, out, WIDTH)); return; \
-    case 5: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 5, out, WIDTH)); return; \
-    case 6: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 6, out, WIDTH)); return; \
-    case 7: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 7, out, WIDTH)); return; \
-    case 8: EACH_TILE(density_full_fixed(x, mean, factor, coefficient, 8, out, WIDTH)); return; \
+        FIXED_CASE(1, WIDTH) \
+        FIXED_CASE(2, WIDTH) \
+        FIXED_CASE(3, WIDTH) \
+        FIXED_CASE(4, WIDTH) \
+        FIXED_CASE(5, WIDTH) \
+        FIXED_CASE(6, WIDTH) \
+        FIXED_CASE(7, WIDTH) \
+        FIXED_CASE(8, WIDTH) \
     } \
-    EACH_TILE(density_full_any(x, mean, factor, coefficient, n_features, difference, out, WIDTH))
+    EACH_TILE(density_full_any(x, mean, factor, coefficient, n_features, base, larger, difference, \
+                               out, WIDTH))
 
 static void density_full(const double *x, ptrdiff_t x_step, ptrdiff_t n_tiles, const double *mean,
                          const double *factor, double coefficient, ptrdiff_t n_features,
                          double *difference, double *out, ptrdiff_t out_step, int wide) {
+    const ptrdiff_t bands = (n_features + BAND_ROWS - 1) / BAND_ROWS;
+    const ptrdiff_t base = n_features / bands, larger = n_features % bands;
     if (wide) {
         FULL_CASES(WIDE);
     } else {

@@ -11,6 +11,8 @@
 #include "_density_tiles.h"
 #include "_rule_tiles.h"
 
+#define FACTOR_ROWS 4 /* of the factor, whose sums are under way at once */
+
 /* Vectors of a block: its means, then of its factors the lower triangles (FULL) or diagonals. */
 #define TRIANGLE(N) ((N) * ((N) + 1) / 2)
 
