@@ -51,13 +51,14 @@ int main(int argc, char **argv) {
     double *coefficients = zeros(K), *limits = zeros(K), *weight = zeros(ROWS);
     double *mass = zeros(K), *first = zeros(K * D), *second = zeros((size_t)K * D * D);
     double *scaled = zeros(4 * (ROWS + LANES)), best[STAGES] = {1.0, 1.0, 1.0, 1.0};
-    Place *places = malloc(sizeof(Place) * (ROWS / LANES));
+    Place all[ROWS / LANES], some[ROWS / LANES];
     for (int i = 0; i < ROWS * D; i++) x[i] = 3.0 * uniform();
     for (int i = 0; i < K * D; i++) means[i] = uniform();
     for (int i = 0; i < D; i++)
         for (int j = 0; j <= i; j++) factor[i * D + j] = i == j ? 1.0 : 0.2 * uniform() / D;
     for (int i = 0; i < ROWS; i++) weight[i] = 1.0;
     for (int k = 0; k < K; k++) limits[k] = MOST_LIMIT;
+    all_places(K * TILE_ROWS, D, TILES, all);
     for (int repeat = 0; repeat < REPEATS; repeat++) {
         double at[STAGES + 1];
         RuleSums sums;
@@ -77,15 +78,16 @@ int main(int argc, char **argv) {
         for (int k = 0; k < K; k++) {
             const double *w = joint + k * TILE_ROWS, *mean = means + k * D;
             double *to = second + (size_t)k * D * D;
-            ptrdiff_t n, rows;
             if (D <= FEW) {
                 moments_few_features(tiles, w, K * TILE_ROWS, TILES, mean, D, 1, 0, mass + k,
                                      first + k * D, to);
                 continue;
             }
-            n = used_vectors(w, K * TILE_ROWS, D, TILES, places, &rows);
-            mass[k] += sum_used(w, places, n);
-            multiply_vectors(tiles, D, w, places, n, mean, scaled, ROWS + LANES, first + k * D, to);
+            const Share share = share_of(w, K * TILE_ROWS, TILES);
+            const Place *places = used_places(w, &share, all, ROWS / LANES, some);
+            mass[k] += share.mass;
+            multiply_vectors(tiles, D, w, places, share.vectors, mean, scaled, ROWS + LANES,
+                             first + k * D, to);
         }
         at[4] = now();
         for (int i = 0; i < STAGES; i++)

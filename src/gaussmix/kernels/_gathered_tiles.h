@@ -40,12 +40,6 @@ static ptrdiff_t gather_rows(const double *weight, ptrdiff_t weight_step, ptrdif
     return n;
 }
 
-static double sum_gathered(const double *gathered, ptrdiff_t n) {
-    vec sum = v_set(0.0);
-    for (ptrdiff_t i = 0; i < n; i += LANES) sum += v_load(gathered + i);
-    return v_sum(sum);
-}
-
 static void root_gathered(double *gathered, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += LANES) v_store(gathered + i, v_sqrt(v_load(gathered + i)));
 }

@@ -62,9 +62,14 @@ cdef extern from "_moments_tiles.h" nogil:
                               int full, int guarded, double *mass, double *first, double *second)
     ctypedef struct Place:
         pass
-    Py_ssize_t used_vectors(const double *weight, Py_ssize_t weight_step, Py_ssize_t n_features,
-                            Py_ssize_t tiles, Place *places, Py_ssize_t *n_rows)
-    double sum_used(const double *weight, const Place *places, Py_ssize_t n)
+    ctypedef struct Share:
+        Py_ssize_t vectors, rows
+        double mass
+    void all_places(Py_ssize_t weight_step, Py_ssize_t n_features, Py_ssize_t tiles,
+                    Place *places)
+    Share share_of(const double *weight, Py_ssize_t weight_step, Py_ssize_t tiles)
+    const Place *used_places(const double *weight, const Share *share, const Place *all,
+                             Py_ssize_t n, Place *some)
     void square_vectors(const double *x, Py_ssize_t n_features, const double *weight,
                         const Place *places, Py_ssize_t n_places, const double *mean,
                         double *first, double *second)
@@ -93,7 +98,6 @@ cdef extern from "_gathered_tiles.h" nogil:
     const int COLUMN_STEP, PRODUCT_ROWS, PRODUCT_VECTORS
     Py_ssize_t gather_rows(const double *weight, Py_ssize_t weight_step, Py_ssize_t tiles,
                            int32_t *rows, double *gathered)
-    double sum_gathered(const double *gathered, Py_ssize_t n)
     void root_gathered(double *gathered, Py_ssize_t n)
     void scale_rows(const double *x, Py_ssize_t padded, const int32_t *rows, const double *root,
                     Py_ssize_t n_rows, const double *mean, double *scaled, Py_ssize_t panel,

@@ -12,7 +12,8 @@ cdef struct MomentScratch:
     double *panels  # of scaled rows: (rows, padded), gathered
     double *scaled  # where lanes are rows: BAND features, each a run of doubles
     Py_ssize_t run
-    Place *places  # block / LANES
+    Place *all_places  # block / LANES
+    Place *places  # likewise, of one component
     double *delta  # pooled only: D runs
     double *half  # pooled only: D runs
     int32_t *active  # pooled only: K
@@ -76,17 +77,20 @@ cdef void many_moments(const Model *model, int layout, const double *tiles, Py_s
     Of another, the rows are gathered and the lanes are features: a row without a share costs
     nothing, and no sum runs across lanes.
     """
-    cdef Py_ssize_t k, n_used, n_rows, step = model.n_components * LANES * WIDE
+    cdef Py_ssize_t k, step = model.n_components * LANES * WIDE
     cdef const double *weight
+    cdef Share share
     cdef bint turned = False
+    all_places(step, model.n_features, n_tiles, scratch.all_places)
     for k in range(model.n_components):
         weight = joint + k * LANES * WIDE
-        n_used = used_vectors(weight, step, model.n_features, n_tiles, scratch.places, &n_rows)
-        if n_rows == 0:
+        share = share_of(weight, step, n_tiles)
+        if share.rows == 0:
             continue
+        sums.mass[k] += share.mass
         # Beyond 1e150, x - mean of a row without a share may be infinite.
-        if not huge and DENSE_ROWS * n_rows >= LANES * n_used + DENSE_COST:
-            vector_moments(model, layout, k, tiles, weight, n_used, scratch, sums)
+        if not huge and DENSE_ROWS * share.rows >= LANES * share.vectors + DENSE_COST:
+            vector_moments(model, layout, k, tiles, weight, n_tiles, &share, scratch, sums)
             continue
         if not turned:
             turn_tiles(tiles, n_tiles, model.n_features, model.padded, scratch.rows)
@@ -95,16 +99,17 @@ cdef void many_moments(const Model *model, int layout, const double *tiles, Py_s
 
 
 cdef void vector_moments(const Model *model, int layout, Py_ssize_t k, const double *tiles,
-                         const double *weight, Py_ssize_t n_used,
+                         const double *weight, Py_ssize_t n_tiles, const Share *share,
                          MomentScratch *scratch, Sums *sums) noexcept nogil:
     """Component k from the used vectors of rows; `weight` is its first tile's."""
-    cdef Py_ssize_t n_features = model.n_features, d
+    cdef Py_ssize_t n_features = model.n_features, n_used = share.vectors, d
     cdef const double *mean = model.means + k * n_features
     cdef double *first = sums.first + k * n_features
     cdef double *second = scratch.column_second
-    sums.mass[k] += sum_used(weight, scratch.places, n_used)
+    cdef const Place *places = used_places(weight, share, scratch.all_places, n_tiles * WIDE,
+                                           scratch.places)
     if layout == LAYOUT_FULL:
-        multiply_vectors(tiles, n_features, weight, scratch.places, n_used, mean,
+        multiply_vectors(tiles, n_features, weight, places, n_used, mean,
                          scratch.scaled, scratch.run, first,
                          sums.second + k * n_features * n_features)
         return
@@ -113,7 +118,7 @@ cdef void vector_moments(const Model *model, int layout, Py_ssize_t k, const dou
     else:
         for d in range(n_features):
             second[d] = 0.0
-    square_vectors(tiles, n_features, weight, scratch.places, n_used, mean, first, second)
+    square_vectors(tiles, n_features, weight, places, n_used, mean, first, second)
     if layout == LAYOUT_SPHERICAL:
         for d in range(n_features):
             sums.second[k] += second[d]
@@ -126,7 +131,6 @@ cdef void column_moments(const Model *model, int layout, Py_ssize_t k, Py_ssize_
     cdef Py_ssize_t n_features = model.n_features, padded = model.padded, d
     cdef Py_ssize_t n = gather_rows(weight, step, n_tiles, scratch.gathered, scratch.weights)
     cdef const double *mean = model.padded_means + k * padded
-    sums.mass[k] += sum_gathered(scratch.weights, n)
     if layout == LAYOUT_FULL:
         n += n % 2  # the row more has weight 0
         root_gathered(scratch.weights, n)
@@ -176,8 +180,11 @@ cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_t
     """
     cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
     cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows, run = scratch.run
-    cdef Py_ssize_t tile, row, k, n, n_used
+    cdef Py_ssize_t tile, row, k, n
     cdef const double *shares
+    cdef const Place *places
+    cdef Share share
+    all_places(step, n_features, n_tiles, scratch.all_places)
     for tile in range(n_tiles):
         label_tile(joint + tile * step, n_components, model.coefficients, WIDE, scratch.weights)
         for row in range(tile_rows):
@@ -194,9 +201,11 @@ cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_t
     for k in range(n_components):
         sums.pairs[k * n_components + k] = 0.0
         shares = joint + k * tile_rows
-        n_used = used_vectors(shares, step, n_features, n_tiles, scratch.places, &n)
-        if n > 0:
-            sums.mass[k] += sum_used(shares, scratch.places, n_used)
-            first_vectors(tiles, n_features, shares, scratch.places, n_used,
+        share = share_of(shares, step, n_tiles)
+        if share.rows > 0:
+            sums.mass[k] += share.mass
+            places = used_places(shares, &share, scratch.all_places, n_tiles * WIDE,
+                                 scratch.places)
+            first_vectors(tiles, n_features, shares, places, share.vectors,
                           model.means + k * n_features, sums.first + k * n_features, huge)
     multiply_twins(scratch.delta, scratch.half, run, n_tiles * tile_rows, n_features, sums.second)

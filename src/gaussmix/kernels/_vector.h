@@ -100,6 +100,13 @@ TILE vec v_first_term(vec a, vec b) {
 #endif
 }
 
+/* Asks for the cache line at p, to be read or written soon. */
+#if defined(__GNUC__)
+#define FETCH(P, WRITE, LEVEL) __builtin_prefetch(P, WRITE, LEVEL)
+#else
+#define FETCH(P, WRITE, LEVEL) ((void)(P))
+#endif
+
 /* Aligned to the vector's size. */
 TILE vec v_load(const double *p) { return *(const vec *)p; }
 TILE void v_store(double *p, vec a) { *(vec *)p = a; }

@@ -47,6 +47,10 @@ cdef inline double *carve(Carver *carver, Py_ssize_t n) noexcept nogil:
     return <double *>(carver.base + at) if carver.base != NULL else NULL
 
 
+cdef inline Place *carve_places(Carver *carver, Py_ssize_t n) noexcept nogil:
+    return <Place *>carve(carver, n * (sizeof(Place) // sizeof(double)))
+
+
 cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulating,
                           Workspace *workspace) noexcept nogil:
     cdef Py_ssize_t n_features = problem.model.n_features, padded = problem.model.padded
@@ -67,7 +71,8 @@ cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulat
     moments.column_second = carve(carver, max(padded, FEW * FEW))
     if n_features <= FEW:
         return
-    moments.places = <Place *>carve(carver, block // LANES * (sizeof(Place) // sizeof(double)))
+    moments.all_places = carve_places(carver, block // LANES)
+    moments.places = carve_places(carver, block // LANES)
     moments.weights = carve(carver, block + LANES + 1)
     # A line more, or all runs (panels) begin at the same cache sets.
     moments.run = block + LANES
