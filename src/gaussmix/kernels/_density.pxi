@@ -27,11 +27,12 @@ cdef void whiten_means(const Model *model) noexcept nogil:
 
 
 cdef void density_block(const Model *model, const double *tiles, Py_ssize_t n_tiles, int wide,
-                        int distances, double *difference, double *whitened,
-                        double *joint) noexcept nogil:
+                        int distances, const Bytes *ahead, double *difference,
+                        double *whitened, double *joint) noexcept nogil:
     """Log joint densities of a block; with `distances`, -d2/2 without the coefficients.
 
-    `difference` and `whitened` are scratch of one tile each.
+    `difference` and `whitened` are scratch of one tile each. Meanwhile `ahead`, the rows that come
+    next, are asked for: pack alone would wait for them.
     """
     cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components, tile, k
     cdef Py_ssize_t rows = LANES * (WIDE if wide else NARROW)
@@ -40,6 +41,7 @@ cdef void density_block(const Model *model, const double *tiles, Py_ssize_t n_ti
     cdef const double *mean
     if model.factor_kind == FACTOR_SHARED:
         for tile in range(n_tiles):
+            fetch_part(ahead.start, ahead.size, tile, n_tiles)
             whiten(tiles + tile * tile_size, model.centre, model.factors, n_features, difference,
                    whitened, wide)
             for k in range(n_components):
@@ -49,6 +51,7 @@ cdef void density_block(const Model *model, const double *tiles, Py_ssize_t n_ti
         return
     # Component by component: its factor stays in the cache while the tiles pass.
     for k in range(n_components):
+        fetch_part(ahead.start, ahead.size, k, n_components)
         coefficient = 0.0 if distances else model.coefficients[k]
         mean = model.means + k * n_features
         if model.factor_kind == FACTOR_FULL:

@@ -20,13 +20,18 @@ cdef extern from *:
 # ---- The work of one thread ----
 
 cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, Py_ssize_t first,
-                                 Py_ssize_t count, double *accumulator) noexcept nogil:
-    """All four stages for rows [first, first + count); -1, or the row with NaN or inf."""
+                                 Py_ssize_t count, Py_ssize_t following,
+                                 double *accumulator) noexcept nogil:
+    """All four stages for rows [first, first + count); -1, or the row with NaN or inf.
+
+    Row `following` begins this thread's next block.
+    """
     cdef const Model *model = &problem.model
     cdef Py_ssize_t tile_rows = LANES * WIDE, row, bad
     cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
     cdef int huge = 0
     cdef Sums sums
+    cdef Bytes ahead = memory_of(&problem.X, following, problem.block)
     bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
     if bad >= 0:
         return first + bad
@@ -44,7 +49,7 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     sums.pairs = sums.scalars
     if problem.layout == LAYOUT_POOLED:
         sums.pairs -= model.n_components * model.n_components
-    density_block(model, workspace.tiles, n_tiles, True, False, workspace.difference,
+    density_block(model, workspace.tiles, n_tiles, True, False, &ahead, workspace.difference,
                   workspace.whitened, workspace.joint)
     rule_block(&problem.rule, model,
                <uint64_t>problem.first_slot * <uint64_t>problem.slot_rows + <uint64_t>first,
@@ -58,7 +63,7 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
 cdef Py_ssize_t run_accumulator(const Problem *problem, Workspace *workspace,
                                 Py_ssize_t number) noexcept nogil:
     """The slots of the accumulator that slot first_slot + `number` belongs to, in order."""
-    cdef Py_ssize_t slot = number, first, end, count, bad
+    cdef Py_ssize_t slot = number, first, end, count, following, bad
     cdef Py_ssize_t place = (problem.first_slot + number) % problem.n_accumulators
     cdef double *accumulator = problem.accumulators + place * problem.accumulator_size
     if problem.first_slot + number < problem.n_accumulators:
@@ -69,7 +74,10 @@ cdef Py_ssize_t run_accumulator(const Problem *problem, Workspace *workspace,
         end = min(first + problem.slot_rows, problem.X.n_rows)
         while first < end:
             count = min(problem.block, end - first)
-            bad = accumulate_block(problem, workspace, first, count, accumulator)
+            following = first + count
+            if following == end:
+                following = (slot + problem.n_accumulators) * problem.slot_rows
+            bad = accumulate_block(problem, workspace, first, count, following, accumulator)
             if bad >= 0:
                 return bad
             first += count
@@ -85,12 +93,13 @@ cdef Py_ssize_t evaluate_block(const Problem *problem, Workspace *workspace,
     cdef Py_ssize_t tile_rows = LANES * vectors, first = number * problem.block, tile, bad
     cdef Py_ssize_t count = min(problem.block, problem.X.n_rows - first)
     cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
+    cdef Bytes unknown = memory_of(&problem.X, first, 0)  # another thread may take what follows
     bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
     if bad >= 0:
         return first + bad
     density_block(model, workspace.tiles, n_tiles, problem.wide,
-                  problem.want == WANT_MAHALANOBIS, workspace.difference, workspace.whitened,
-                  workspace.joint)
+                  problem.want == WANT_MAHALANOBIS, &unknown, workspace.difference,
+                  workspace.whitened, workspace.joint)
     for tile in range(n_tiles):
         score_tile(problem.want, model, vectors,
                    min(tile_rows, count - tile * tile_rows),

@@ -16,6 +16,21 @@ cdef struct Rows:  # X as it lies in memory
     Py_ssize_t n_features
 
 
+cdef struct Bytes:  # a piece of memory
+    const char *start
+    Py_ssize_t size
+
+
+cdef inline Bytes memory_of(const Rows *X, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """Where rows [first, first + count) lie, or nothing where they do not lie in one piece."""
+    cdef Bytes memory
+    memory.start = X.data + first * X.row_stride
+    memory.size = 0
+    if X.feature_stride == X.item and X.row_stride == X.item * X.n_features:
+        memory.size = max(0, min(count, X.n_rows - first)) * X.row_stride
+    return memory
+
+
 # Beyond this, x - mean or its square may overflow, and sums need care.
 cdef double HUGE = 1e150
 

@@ -16,6 +16,12 @@ static double absolute_sum(const double *x, ptrdiff_t n) {
     return v_sum(sum[0] + sum[1] + (sum[2] + sum[3]));
 }
 
+/* Asks for one of `parts` equal parts of the bytes from `at` on, into the second-level cache. */
+static void fetch_part(const char *at, ptrdiff_t bytes, ptrdiff_t part, ptrdiff_t parts) {
+    ptrdiff_t line = bytes * part / parts / 64 * 64, end = bytes * (part + 1) / parts;
+    for (; line < end; line += 64) FETCH(at + line, 0, 2);
+}
+
 #if LANES == 1
 typedef float floats;
 #else
