@@ -143,6 +143,14 @@ def test_an_offset_costs_no_more_digits_than_it_takes_from_the_data(X, covarianc
     np.testing.assert_allclose(far.covariances, near.covariances, rtol=1e-6, atol=1e-7)
 
 
+def test_first_rows_too_far_away_for_their_means_are_told_of(X):
+    narrow = np.concatenate([X[:600], 0.1 * X[:600] + 8.0])
+    online = gm.OnlineMixture(4, start_rows=1200, seed=0)
+    with pytest.warns(gm.PrecisionWarning, match="of X, which float64 holds to"):
+        online.update(narrow + 2.0**34)
+    online.update(X[600:700] + 2.0**34)  # said once
+
+
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_any_number_of_threads_gives_the_same_bits(covariance_type):
     rows = TRUTH.sample(60_000, seed=3)[0]

@@ -119,28 +119,30 @@ def compiled(
     if kernel is None or code is None:
         return None
     n_components, n_features = iterate.shape
+    if batch is None:
+        batch = Batch(np.empty((0, n_features)), None, 0.0, 1)
+    X, weight, _, n_threads = batch
+    if not isinstance(X, np.ndarray):
+        return None
     layout = gather_layout(iterate.family)
-    X, weight, n_threads = np.empty((0, n_features)), None, 1
-    if batch is not None:
-        X, weight, n_threads = batch.X, batch.sample_weight, batch.n_threads
-        if not isinstance(X, np.ndarray):
-            return None
-    work = short_work(len(X), n_features, layout, n_components, n_threads, SHORT_SLOTS)
+    work = short_work(len(X), n_features, layout, n_components, n_threads)
     if work is None:
         return None
     state = iterate.state
     then = np.empty_like(state)
     marks = np.empty(n_components, dtype=np.int64)
+    accumulators = np.empty((work.plan.n_accumulators, iterate.sums.size))
+    step = StepPlan(code, n_components, n_features, floor.scale, floor.relative)
     with threads.share_briefly(work.n_threads, work.most_seconds) as n_threads:
         any_marked = kernel(
             X,
             weight,
             state,
-            StepPlan(code, n_components, n_features, floor.scale, floor.relative),
+            step,
             kept,
             share,
             needed,
-            np.empty((work.plan.n_accumulators, iterate.sums.size)),
+            accumulators,
             work.plan,
             then,
             marks,

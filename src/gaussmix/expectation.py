@@ -188,16 +188,10 @@ def _work(
 
 
 def short_work(
-    n_rows: int,
-    n_features: int,
-    layout: str,
-    n_components: int,
-    n_threads: int,
-    short_slots: int,
+    n_rows: int, n_features: int, layout: str, n_components: int, n_threads: int
 ) -> _Work | None:
-    """How an `Expectation` with `short_slots` cuts so many rows; None if not by a single call."""
+    """How a batch of a stream is cut, as `short_slots` have it; None if not for a single call."""
     if n_rows * row_flops(n_components, n_features, layout) > CALL_FLOPS:
         return None
-    limits = STREAM_FLOPS, CALL_FLOPS
-    work = (max(n_rows, 1), n_features, layout, n_components, n_threads, short_slots, False, limits)
-    return _work(*work)
+    limits, rows = (STREAM_FLOPS, CALL_FLOPS), max(n_rows, 1)
+    return _work(rows, n_features, layout, n_components, n_threads, SHORT_SLOTS, False, limits)

@@ -15,7 +15,7 @@ from .covariance import family
 from .errors import DegenerateFitError, InvalidInputError
 from .first_rows import FirstRows, default_rows
 from .fitting import InFrame, run_in_frame
-from .frame import Frame
+from .frame import Frame, check_means
 from .mixture import Mixture
 from .options import FitOptions, checked
 from .recursion import Recursion, new_repairs
@@ -390,6 +390,8 @@ class OnlineMixture:
         DegenerateComponentWarning
             When a component is raised to the floor or held, the first time; and what
             `gaussmix.fit` says of the first rows.
+        PrecisionWarning
+            When the first rows are so far from the origin that float64 holds a mean to few digits.
         """
         key, token = (os.getpid(), id(self)), object()
         try:
@@ -467,7 +469,10 @@ class OnlineMixture:
         )
         if not first.suffice(start_rows, self.n_components):
             return moment._replace(n_rows=n_rows, first=first)
-        result, frame, *_ = self._fit(*first.joined())
+        fitted = self._fit(*first.joined())
+        result, frame, *_ = fitted
+        if frame is not None:  # far from the origin
+            check_means(fitted.outward())
         recursion = Recursion.of(result.mixture, result.statistics)
         return _Moment(n_rows, 0, FirstRows(), recursion, frame, tuple(result.repairs))
 

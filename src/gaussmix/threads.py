@@ -161,7 +161,7 @@ def share(count: int) -> AbstractContextManager[int]:
     All of them if no other such call is under way; else what those leave of the CPUs, and at
     least 1: a pool of threads that all score or fit must not run its square.
     """
-    return _ALONE if count <= 1 else _shared(count)
+    return _ALONE if count <= 1 else _Shared(count, math.inf)
 
 
 def share_briefly(count: int, most_seconds: float) -> AbstractContextManager[int]:
@@ -175,36 +175,39 @@ def share_briefly(count: int, most_seconds: float) -> AbstractContextManager[int
     if _alone > 0:
         _alone -= 1
         return _ALONE
-    return _timed(count, most_seconds)
+    return _Shared(count, most_seconds)
 
 
-@contextmanager
-def _timed(count: int, most_seconds: float) -> Iterator[int]:
-    global _alone, _penalty
-    with _shared(count) as n_threads:
-        began = perf_counter()
-        yield n_threads
-        if n_threads > 1 and perf_counter() - began > most_seconds:
+class _Shared:
+    """The block of `share` and `share_briefly`; a class, since a generator takes 1 us longer."""
+
+    __slots__ = ("_began", "_count", "_most_seconds", "_own")
+
+    def __init__(self, count: int, most_seconds: float) -> None:
+        self._count, self._most_seconds = count, most_seconds
+
+    def __enter__(self) -> int:
+        global _cpus
+        if _cpus is None:
+            _cpus = available_cpus()
+        self._own = get_ident()
+        _running.pop(self._own, None)  # what an interrupt may have left there
+        others = sum(list(_running.values())) if _running else 0
+        if others:
+            self._count = max(1, min(self._count, _cpus - others))
+        _running[self._own] = self._count
+        self._began = perf_counter()
+        return self._count
+
+    def __exit__(self, *_) -> None:
+        global _alone, _penalty
+        _running.pop(self._own, None)
+        if self._most_seconds == math.inf or self._count == 1:
+            return
+        if perf_counter() - self._began > self._most_seconds:
             _alone, _penalty = _penalty, min(2 * _penalty, MOST_ALONE)
         else:
             _penalty = FEWEST_ALONE
-
-
-@contextmanager
-def _shared(count: int) -> Iterator[int]:
-    global _cpus
-    if _cpus is None:
-        _cpus = available_cpus()
-    own = get_ident()
-    _running.pop(own, None)  # what an interrupt may have left there
-    others = sum(list(_running.values()))
-    if others:
-        count = max(1, min(count, _cpus - others))
-    _running[own] = count
-    try:
-        yield count
-    finally:
-        _running.pop(own, None)
 
 
 def _from_environment() -> int | None:
