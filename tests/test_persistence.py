@@ -166,7 +166,7 @@ def test_a_fault_anywhere_in_saving_leaves_the_old_file_and_nothing_else(saved, 
                     raise error
 
                 patch.setattr(os, name, fail)
-                with pytest.raises(OSError, match=error.strerror):
+                with pytest.raises(OSError, match=f"{error.strerror}.*{saved.name}"):
                     make("diag").save(saved)
             assert saved.read_bytes() == before
             assert os.listdir(saved.parent) == [saved.name]
@@ -181,7 +181,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_else(saved, monkey
         return fdopen(descriptor, mode)
 
     monkeypatch.setattr(os, "fdopen", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left.*{saved.name}"):
         make("diag").save(saved)
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]

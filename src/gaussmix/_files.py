@@ -131,9 +131,11 @@ def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview])
             stream.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = path, None  # that of a full disk names no file
         raise
     _sync_directory(folder)
 
