@@ -51,9 +51,9 @@ def assign(mixture, X: Any, method: str = "ascent", n_threads: int | None = None
         # A component of weight 0 is predicted only where distances overflow and all are equal.
         return np.maximum(component_mode, 0)[mixture.predict(X, n_threads=n_threads)]
     count = threads.resolve(n_threads)
+    out = np.empty(len(X), dtype=np.int64)  # more than memory holds is refused before rows are read
     _require_finite(X)
     found = survey(mixture, DEFAULT_TOL)
-    out = np.empty(len(X), dtype=np.int64)
     rows = found.landscape.block_rows
     blocks = [slice(begin, begin + rows) for begin in range(0, len(X), rows)]
     if len(X) * len(found.landscape.means) < _SERIAL_VALUES:

@@ -126,6 +126,9 @@ TOO_LARGE = {
     "D = 10^6, full": (lambda: gm.fit(_rows(10, 10**6), 1), "1000000 features"),
     "D = 10^6, tied": (lambda: gm.fit(_rows(10, 10**6), 1, covariance_type="tied"), "'tied'"),
     "10^17 rows": (lambda: HUNDRED.log_joint(_rows(10**17, 1)), "8e+19 bytes"),
+    "10^17 rows to label": (lambda: HUNDRED.predict(_rows(10**17, 1)), "711. PiB"),
+    "10^17 rows within a gate": (lambda: HUNDRED.nearest(_rows(10**17, 1)), "711. PiB"),
+    "10^17 rows on hills": (lambda: HUNDRED.hills(_rows(10**17, 1)), "711. PiB"),
     "10^12 draws": (lambda: MODEL.sample(10**12), "7.28 TiB"),
     "10^30 draws": (lambda: MODEL.sample(10**30), "8e+30 bytes"),
 }
@@ -136,4 +139,4 @@ def test_h4_what_cannot_fit_into_memory_is_refused_with_its_size(case):
     call, says = TOO_LARGE[case]
     with pytest.raises((gm.InvalidInputError, MemoryError), match=re.escape(says)) as caught:
         call()
-    assert re.search(r"\d ?(bytes|[TPE]iB)", str(caught.value))
+    assert re.search(r"\d\.? ?(bytes|[TPE]iB)", str(caught.value))
