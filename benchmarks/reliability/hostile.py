@@ -21,7 +21,7 @@ import threading
 from . import _counts
 from ._cases import of_tests
 
-PATIENCE = 60.0  # seconds for a case
+PATIENCE = 60  # seconds for a case
 
 
 def main(arguments: list[str]) -> None:
@@ -88,8 +88,8 @@ def _answers(backend: str, begin: int):
     threading.Thread(target=lambda: [*map(lines.put, process.stdout), lines.put("")]).start()
     try:
         # The first case comes after kernels were loaded, or compiled.
-        wait = 10.0 * PATIENCE
-        while line := lines.get(timeout=wait):
+        wait = 10 * PATIENCE
+        while line := _next(lines, wait):
             number, outcome, detail = line.rstrip("\n").split("\t", 2)
             yield int(number), outcome, detail
             wait = PATIENCE
@@ -98,6 +98,16 @@ def _answers(backend: str, begin: int):
     finally:
         process.kill()
         process.wait()
+
+
+def _next(lines: queue.Queue, seconds: int) -> str:
+    """The next line; raises queue.Empty. Second by second: a halt of the machine is but one."""
+    for _ in range(seconds):
+        try:
+            return lines.get(timeout=1.0)
+        except queue.Empty:
+            pass
+    raise queue.Empty
 
 
 def _properties(examples: int) -> bool:

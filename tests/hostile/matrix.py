@@ -16,6 +16,7 @@ import numpy as np
 
 import gaussmix as gm
 import oracle
+from hostile import surroundings
 from outcomes import CRASHED, REFUSED, RIGHT, WARNED, WRONG, observe
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -158,10 +159,17 @@ def cases() -> Iterator[Case]:
         for covariance_type in TYPES:
             for single in (False, True):
                 yield Case("fit", kind, covariance_type, single)
+    for kind in surroundings.KINDS:
+        for covariance_type in TYPES:
+            for single in (False, True):
+                for call in surroundings.CALLS:
+                    yield Case(call, kind, covariance_type, single)
 
 
 def judged(case: Case) -> tuple[str, str]:
     """The outcome of a case, and what there is to say of it."""
+    if case.kind in surroundings.KINDS:
+        return surroundings.judged(*case)
     options: dict = {}
     if case.kind in OPTIONS:
         X, options = _clusters(), OPTIONS[case.kind]
