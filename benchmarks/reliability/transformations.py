@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
             outcome, detail = cases.judged(case, cases.of_scikit_learn, ours=False)
             tally.add(f"default fits, {case.kind}", outcome, detail)
     else:
-        cases.campaign(options.cases, options.seed, tally)
+        cases.campaign(options.cases, options.seed, of_tests("laws.calls").CALLS, tally)
     tally.show()
     counts = {name.replace(" ", "_"): tally.total()[name] for name in outcomes.OUTCOMES}
     _counts.finish(len(tally.failures), tried=tally.total().total(), **counts)

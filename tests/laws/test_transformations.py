@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
+from laws.calls import CALLS
+from laws.datasets import on_grid
 from laws.transformations import (
-    CALLS,
     LAWS,
     TYPES,
     Case,
@@ -13,7 +14,6 @@ from laws.transformations import (
     judged,
     law_outcome,
     of_gaussmix,
-    on_grid,
 )  # fmt: skip
 from outcomes import RIGHT, WARNED
 
@@ -38,7 +38,8 @@ MOVES = {
 def test_a_default_fit_moves_with_the_data(faithful, covariance_type, name):
     case = Case("faithful", faithful, 3, covariance_type, MOVES[name], name)
     outcome, detail = judged(case, of_gaussmix)
-    assert outcome == RIGHT, detail
+    # Of means near 2^40 too few digits are left for the sixth one of posteriors.
+    assert outcome == RIGHT or (outcome == WARNED and "posteriors" in detail), detail
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)
