@@ -37,6 +37,7 @@ TIERS = [
     ["checkpoint", "_checkpoint_record", "keeping", "attempts", "search", "frame", "given_start"],
     ["advance", "recursion", "_online_record"],
     ["fitting", "progress", "_npy"],
+    ["stream"],
     ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
     ["_sweep", "selection", "selecting", "_selection_record"],
     ["datasets", "tables", "_delimited", "online"],

@@ -320,7 +320,7 @@ def test_a_fit_goes_on_with_its_statistics(X):
 
 
 def test_of_several_starts_the_best_alone_is_run_to_the_end(X):
-    result = gm.OnlineMixture(4, seed=0, n_starts=5)._fit(X[:2000], None).result
+    result = gm.OnlineMixture(4, seed=0, n_starts=5)._stream.fit(X[:2000], None).result
     assert [report.continued for report in result.starts].count(True) == 1
     reached = [report.log_likelihood for report in result.starts]
     assert result.starts[int(np.argmax(reached))].continued

@@ -285,6 +285,7 @@ def test_wrong_fields_of_a_stream_are_named(stream, fields, match):
 
 def test_a_stream_inside_an_estimator_is_not_saved_apart(path):
     online = gm.OnlineMixture(2)
-    online._adapt = lambda mixture: mixture  # as the estimator sets it
+    # As the estimator sets it.
+    online._stream = online._stream._replace(adapt=lambda mixture: mixture)
     with pytest.raises(gm.InvalidInputError, match="pickle the estimator"):
         online.save(path)

@@ -33,22 +33,23 @@ _PARAMETERS = ("weights", "means", "covariances")
 
 def record_of(online) -> Record:
     """The record of an OnlineMixture."""
-    if online._adapt is not None:
+    if online._stream.adapt is not None:
         raise InvalidInputError(
             "the stream belongs to a GaussianMixture, whose arguments change its start. Save the "
             "mixture alone, or pickle the estimator."
         )
-    options, schedule, moment = online._options, online._schedule, online._moment
-    named = isinstance(online._start, str)
+    stream, moment = online._stream, online._moment
+    options, schedule = stream.options, stream.schedule
+    named = isinstance(stream.start, str)
     fields = {
         "n_components": options.n_components,
         "covariance_type": options.covariance_type,
         "n_starts": options.n_starts,
-        "start_rows": online._start_rows,
+        "start_rows": stream.start_rows,
         "step_rows": schedule.unit_rows,
-        "average": online._average,
+        "average": stream.average,
         "n_threads": options.n_threads,
-        "start": online._start if named else None,
+        "start": stream.start if named else None,
         "n_rows": moment.n_rows,
         "n_updates": moment.n_updates,
     }
@@ -56,10 +57,10 @@ def record_of(online) -> Record:
     repairs = [{name: getattr(repair, name) for name in REPAIR} for repair in moment.repairs]
     arrays = {
         "steps": np.array([schedule.alpha, schedule.t0, half_life, options.reg_covar]),
-        "seed": np.array(online._seed, dtype=np.int64),
+        "seed": np.array(stream.seed, dtype=np.int64),
         "report": records.text({"repairs": repairs}),
     }
-    record = Record("online", fields, arrays if named else arrays | {"start": online._start})
+    record = Record("online", fields, arrays if named else arrays | {"start": stream.start})
     if moment.first.batches:
         record.nest("first", _first_record(moment.first))
     if moment.recursion is not None:
@@ -94,10 +95,12 @@ def online_of(record: Record, make):
     else:
         online = make(**options, start=own.arrays["start"] if start is None else recursion.mixture)
         if start is not None:
-            online._start = _validate.choice("start", start, ("Mixture", "FitResult"))
+            start = _validate.choice("start", start, ("Mixture", "FitResult"))
+            online._stream = online._stream._replace(start=start)
     report = records.document_of(own, "report")
     records.values(report, "report: ", repairs=list)
-    online._seed = _validate.integer("seed", seed.item(), 0)
+    seed = _validate.integer("seed", seed.item(), 0)
+    online._stream = online._stream._replace(seed=seed)
     online._moment = online._moment._replace(
         n_rows=_validate.integer("n_rows", n_rows, 0),
         n_updates=_validate.integer("n_updates", n_updates, 0),

@@ -34,10 +34,11 @@ from .diagnosis import not_converged
 from .errors import DegenerateFitError, InvalidInputError, warn
 from .fitting import run
 from .mixture import Mixture
-from .online import TOL, OnlineMixture
+from .online import OnlineMixture
 from .options import FitOptions
 from .start import KINDS
 from .stopping import REASONS, within
+from .stream import TOL
 
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have ill-defined empirical "

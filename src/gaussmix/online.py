@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import _validate, container, given_start, sources, threads
 from ._online_record import online_of, record_of
-from .advance import Batch
 from .covariance import family
-from .errors import DegenerateFitError, InvalidInputError
-from .first_rows import FirstRows, default_rows
-from .fitting import InFrame, run_in_frame
-from .frame import Frame, check_means
+from .errors import InvalidInputError
+from .frame import Frame
 from .mixture import Mixture
 from .options import FitOptions, checked
-from .recursion import Recursion, new_repairs
+from .recursion import Recursion
 from .results import FitResult, Repair
 from .schedule import Schedule
 from .start import KINDS
 from .statistics import SufficientStatistics
-
-# `python -m benchmarks.online_quality`, 48 streams: with as many rounds none ends more than 0.5 %
-# below batch EM from the truth (with one round 1 does, without any 27), and with the tolerance of
-# `gaussmix.fit`, 1e-3, 4 do.
-ROUNDS = 2
-TOL = 1e-4  # nats per row
+from .stream import TOL, Moment, Stream
 
 # Objects in the middle of an update, with the process, as in _sklearn_state: outside the objects,
 # so that copies and pickles do not take it along, and without a lock that a fork could break.
 _updating: dict[tuple[int, int], object] = {}
-
-
-class _Moment(NamedTuple):
-    """All that rows have changed; replaced as a whole once a batch has gone through."""
-
-    n_rows: int = 0
-    n_updates: int = 0
-    first: FirstRows = FirstRows()  # before the start
-    recursion: Recursion | None = None  # in the frame, where there is one
-    frame: Frame | None = None
-    repairs: tuple[Repair, ...] = ()
 
 
 class OnlineMixture:
@@ -153,7 +133,7 @@ class OnlineMixture:
         seed=None,
         n_threads: int | None = None,
     ) -> None:
-        self._options = FitOptions(
+        options = FitOptions(
             _validate.integer("n_components", n_components, 1),
             family(covariance_type).name,
             _validate.integer("n_starts", n_starts, 1),
@@ -162,44 +142,44 @@ class OnlineMixture:
             n_threads=n_threads,
         )
         threads.resolve(n_threads)
-        self._start_rows = None
         if start_rows is not None:
-            self._start_rows = _validate.integer("start_rows", start_rows, n_components)
+            start_rows = _validate.integer("start_rows", start_rows, n_components)
         if step_rows is not None:
             step_rows = _validate.integer("step_rows", step_rows, 1)
         if half_life is not None:
             half_life = _validate.real("half_life", half_life, 0.0, low_open=True)
-        self._schedule = Schedule(
+        schedule = Schedule(
             _validate.real("alpha", alpha, 0.5, 1.0, low_open=True),
             _validate.real("t0", t0, 0.0),
             step_rows,
             half_life,
         )
-        self._average = _validate.flag("average", average)
+        average = _validate.flag("average", average)
         if average and half_life is not None:
             raise InvalidInputError(
                 "average=True takes the mean over the whole stream, which half_life="
                 f"{half_life:g} is meant to forget. Use one of them."
             )
-        self._seed = int(_validate.seed(seed).integers(1 << 63))
-        self._adapt = None  # changes the start; for the estimator
+        number = int(_validate.seed(seed).integers(1 << 63))
+        self._stream = Stream(options, schedule, "", start_rows, average, number)
         self._begin(start)
 
     def _begin(self, start: Any) -> None:
-        self._moment = _Moment()
-        self._fitted: tuple[_Moment, FitResult] | None = None  # to the buffer of that moment
-        self._start = start
+        self._moment = Moment()
+        self._fitted: tuple[Moment, FitResult] | None = None  # to the buffer of that moment
+        options = self._stream.options
         if isinstance(start, str):
             _validate.choice("start", start, KINDS)
+            self._stream = self._stream._replace(start=start)
             return
         if not isinstance(start, (Mixture, FitResult)):
-            self._start = given_start.means(
-                start, self._options.n_components, np.shape(start)[-1] if np.ndim(start) > 1 else 1
-            )
+            n_features = np.shape(start)[-1] if np.ndim(start) > 1 else 1
+            means = given_start.means(start, options.n_components, n_features)
+            self._stream = self._stream._replace(start=means)
             return
         mixture = start if isinstance(start, Mixture) else start.mixture
         found = (mixture.n_components, mixture.covariance_type)
-        wanted = (self._options.n_components, self._options.covariance_type)
+        wanted = (options.n_components, options.covariance_type)
         if found != wanted:
             raise InvalidInputError(
                 f"start has (n_components, covariance_type) = {found}; the stream needs {wanted}."
@@ -209,8 +189,8 @@ class OnlineMixture:
         if frame is not None:
             mixture = frame.inward(mixture)
             statistics = statistics and frame.inward_statistics(statistics)
-        self._start = type(start).__name__
-        self._moment = _Moment(
+        self._stream = self._stream._replace(start=type(start).__name__)
+        self._moment = Moment(
             n_rows=0 if statistics is None else statistics.n_rows,
             recursion=Recursion.of(mixture, statistics),
             frame=frame,
@@ -230,8 +210,7 @@ class OnlineMixture:
             seed=seed,
             n_threads=options.n_threads,
         )
-        online._options = checked(options)
-        online._adapt = adapt
+        online._stream = online._stream._replace(options=checked(options), adapt=adapt)
         return online
 
     @property
@@ -240,7 +219,7 @@ class OnlineMixture:
         moment = self._moment
         if moment.recursion is not None:
             return True
-        return moment.first.n_positive >= self._options.n_components
+        return moment.first.n_positive >= self._stream.options.n_components
 
     @property
     def mixture(self) -> Mixture:
@@ -258,18 +237,18 @@ class OnlineMixture:
                 "components need at least as many. Call update with more rows first."
             )
         if self._fitted is None or self._fitted[0] is not moment:
-            self._fitted = (moment, self._fit(*moment.first.joined()).outward())
+            self._fitted = (moment, self._stream.fit(*moment.first.joined()).outward())
         return self._fitted[1].mixture
 
     @property
     def n_components(self) -> int:
         """K."""
-        return self._options.n_components
+        return self._stream.options.n_components
 
     @property
     def covariance_type(self) -> str:
         """ "full", "tied", "diag" or "spherical"."""
-        return self._options.covariance_type
+        return self._stream.options.covariance_type
 
     @property
     def n_features(self) -> int | None:
@@ -279,7 +258,7 @@ class OnlineMixture:
             return moment.recursion.iterate.shape[1]
         if moment.first.batches:
             return moment.first.batches[0][0].shape[1]
-        return None if isinstance(self._start, str) else self._start.shape[1]
+        return None if isinstance(self._stream.start, str) else self._stream.start.shape[1]
 
     @property
     def n_rows_seen(self) -> int:
@@ -300,9 +279,9 @@ class OnlineMixture:
     @property
     def start_rows(self) -> int | None:
         """Rows before the first step; None if it follows from a D that is not known yet."""
-        if self._start_rows is not None or self.n_features is None:
-            return self._start_rows
-        return default_rows(self._options.covariance_type, self.n_components, self.n_features)
+        if self.n_features is None:
+            return self._stream.start_rows
+        return self._stream.rows_to_start(self.n_features)
 
     @property
     def repairs(self) -> list[Repair]:
@@ -331,7 +310,7 @@ class OnlineMixture:
         recursion = self._moment.recursion
         if recursion is None:
             return 0.0
-        return self._schedule.step(recursion.weight, rows, self.start_rows)
+        return self._stream.schedule.step(recursion.weight, rows, self.start_rows)
 
     def save(self, path) -> None:
         """Write the whole state to a model file, which `gaussmix.load` reads.
@@ -349,7 +328,7 @@ class OnlineMixture:
         return online_of(record, cls)
 
     def __repr__(self) -> str:
-        moment, options = self._moment, self._options
+        moment, options = self._moment, self._stream.options
         features = "" if self.n_features is None else f" in {self.n_features} dimensions"
         lines = (
             f"OnlineMixture of {options.n_components} "
@@ -357,7 +336,7 @@ class OnlineMixture:
             f"{options.covariance_type}: {moment.n_rows} rows seen"
         )
         if self.started:
-            rows = self._schedule.unit_rows or self.start_rows
+            rows = self._stream.schedule.unit_rows or self.start_rows
             return f"{lines}, step {self.step_size(rows):.3g} for {rows} more"
         if self.start_rows is None:
             return lines
@@ -419,74 +398,12 @@ class OnlineMixture:
             return
         moment = self._moment
         if moment.recursion is None:
-            self._moment = self._buffered(X, weight)
+            self._moment = self._stream.buffered(moment, X, weight)
         else:
-            self._moment = self._stepped(moment, X, weight)
+            self._moment = self._stream.stepped(moment, X, weight)
 
     def _weights(self, sample_weight, n_rows: int) -> np.ndarray | None:
         if sample_weight is None:
             return None
         weight = _validate.array("sample_weight", sample_weight, (n_rows,))
         return weight if not weight.any() else _validate.sample_weight(weight, n_rows)
-
-    def _stepped(self, moment: _Moment, X: np.ndarray, weight: np.ndarray | None) -> _Moment:
-        """The moment after one step of the recursion."""
-        recursion = moment.recursion
-        rows_read = X if moment.frame is None else moment.frame.rows(X)
-        try:
-            rows = float(len(X) if weight is None else weight.sum())
-            start_rows, count = self.start_rows, threads.resolve(self._options.n_threads)
-            step = self._schedule.step(recursion.weight, rows, start_rows)
-            moving = recursion.weight + rows >= start_rows
-            batch = Batch(rows_read, weight, rows, count)
-            advanced = recursion.advanced(batch, step, self._options.reg_covar, moving)
-        except DegenerateFitError as error:
-            message = str(error).removeprefix("iteration 0: ")
-            raise DegenerateFitError(f"update {moment.n_updates + 1}: {message}") from None
-        if moving and self._average:
-            advanced = advanced.averaged(rows)
-        n_updates = moment.n_updates + moving
-        repairs = moment.repairs
-        if advanced.mended:
-            repairs += new_repairs(advanced, n_updates, repairs, self._options.reg_covar)
-        n_rows = moment.n_rows + len(X)
-        return _Moment(n_rows, n_updates, FirstRows(), advanced, moment.frame, repairs)
-
-    def _buffered(self, X: np.ndarray, weight: np.ndarray | None) -> _Moment:
-        """The moment with the batch among the first rows, or with the start that they make."""
-        finite = np.isfinite(X).all(axis=1)
-        if not finite.all():
-            sources.raise_nonfinite(X, int(np.argmin(finite)))
-        moment = self._moment
-        if not isinstance(self._start, str) and X.shape[1] != self._start.shape[1]:
-            raise InvalidInputError(
-                f"X has {X.shape[1]} columns, but start has means of {self._start.shape[1]}."
-            )
-        first = moment.first.with_batch(X, weight)
-        n_rows = moment.n_rows + len(X)
-        start_rows = self._start_rows or default_rows(
-            self._options.covariance_type, self.n_components, X.shape[1]
-        )
-        if not first.suffice(start_rows, self.n_components):
-            return moment._replace(n_rows=n_rows, first=first)
-        fitted = self._fit(*first.joined())
-        result, frame, *_ = fitted
-        if frame is not None:  # far from the origin
-            check_means(fitted.outward())
-        recursion = Recursion.of(result.mixture, result.statistics)
-        return _Moment(n_rows, 0, FirstRows(), recursion, frame, tuple(result.repairs))
-
-    def _fit(self, X: np.ndarray, weight: np.ndarray | None) -> InFrame:
-        """The fit to the first rows."""
-        start = self._start
-        if isinstance(start, str):
-            start = (start,) * self._options.n_starts
-        return run_in_frame(
-            X,
-            replace(self._options, n_starts=1),
-            start=start,
-            sample_weight=weight,
-            seed=np.random.default_rng(self._seed),
-            adapt=self._adapt,
-            rounds=ROUNDS if isinstance(self._start, str) and self._adapt is None else 0,
-        )
