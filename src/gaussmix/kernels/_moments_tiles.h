@@ -241,7 +241,7 @@ TILE void pair_tile(const Products *p, ptrdiff_t i, ptrdiff_t j, const int n) {
         UNROLL for (int c = 0; c < BAND; c++)
             t[c] = v_load(row + c * WIDE * LANES) - v_set(mean[c]);
         UNROLL for (int r = 0; r < n; r++) {
-            vec wt = v_load(scaled + r * run + at * LANES);
+            vec wt = v_held(v_load(scaled + r * run + at * LANES));
             UNROLL for (int c = 0; c < BAND; c++) sum[r][c] += wt * t[c];
         }
     }

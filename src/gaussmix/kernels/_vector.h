@@ -111,6 +111,16 @@ TILE vec v_first_term(vec a, vec b) {
 TILE vec v_load(const double *p) { return *(const vec *)p; }
 TILE void v_store(double *p, vec a) { *(vec *)p = a; }
 
+/* `a`, in a register: GCC would load what is used three times or less from memory for each use. */
+TILE vec v_held(vec a) {
+#if defined(GAUSSMIX_AVX512)
+    __asm__("" : "+v"(a));
+#elif defined(GAUSSMIX_AVX2)
+    __asm__("" : "+x"(a));
+#endif
+    return a;
+}
+
 /* Aligned to a double only. */
 TILE vec v_load_anywhere(const double *p) {
 #if LANES == 1
