@@ -256,3 +256,22 @@ def test_h4_a_mixture_too_large_to_address_is_refused_before_anything_is_allocat
     wide = np.broadcast_to(np.float64(0), (1 << 31, 1 << 20))
     says = ["n_components=1073741824", "bytes"]
     judge(lambda: gm.fit(wide, 1 << 30), error=gm.InvalidInputError, says=says)
+
+
+ASSIGNED = {
+    "negative": ([-0.5, 1.5], "component 0 has -0.5"),
+    "sum 2": ([1.0, 1.0], "= 2.00000"),
+    "NaN": ([np.nan, 1.0], r"weights_\[0\] is nan"),
+    "three": ([0.5, 0.3, 0.2], "should have the shape"),
+}
+
+
+@pytest.mark.parametrize("case", ASSIGNED)
+def test_d15_weights_that_are_none_are_an_error_when_they_are_assigned(case):
+    pytest.importorskip("sklearn")
+    weights, says = ASSIGNED[case]
+    model = gm.GaussianMixture(2, random_state=0).fit(clusters())
+    before = model.mixture_
+    with pytest.raises(gm.InvalidInputError, match=says):
+        model.weights_ = weights
+    assert model.mixture_ is before

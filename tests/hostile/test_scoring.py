@@ -289,3 +289,10 @@ def test_g8_g9_fits_in_several_threads_at_once_do_not_disturb_each_other():
         thread.join()
     for k, result in zip((2, 3), expected, strict=True):
         assert found[k].mixture == result.mixture
+
+
+def test_f5_the_score_of_ten_million_rows_has_all_digits():
+    mixture = gm.Mixture([1.0], [0.3], [1.7], "spherical")
+    rows = np.broadcast_to(np.array([[1.234567]]), (10_000_000, 1))
+    expected = mixture.logpdf(rows[:1])[0]
+    np.testing.assert_allclose(mixture.score(rows), expected, rtol=4.0 * np.finfo(float).eps)
