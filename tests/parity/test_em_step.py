@@ -154,6 +154,8 @@ def test_scores_equal_the_oracle(backend, case):
     assert (np.abs(e.mixture.logpdf(e.X, n_threads=2) - logpdf) <= error).all()
 
 
+# At an offset of 1e8 a fit says that float64 rounds its means; what it rounds them to is compared.
+@pytest.mark.filterwarnings("ignore::gaussmix.errors.PrecisionWarning")
 @pytest.mark.filterwarnings("ignore::gaussmix.errors.ConvergenceWarning")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_one_em_step_equals_the_oracle(backend, case):
