@@ -10,6 +10,7 @@ import pytest
 
 import gaussmix as gm
 import oracle
+from gaussmix.recursion import scale_of
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 LAYOUTS = {"full": "full", "tied": "pooled", "diag": "diag", "spherical": "spherical"}
@@ -141,6 +142,16 @@ def test_an_offset_costs_no_more_digits_than_it_takes_from_the_data(X, covarianc
     near, far = at(0.0), at(offset)
     np.testing.assert_allclose(far.means - offset, near.means, atol=1e-7)
     np.testing.assert_allclose(far.covariances, near.covariances, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_the_floor_is_relative_to_the_standard_deviations_of_all_rows(X, covariance_type):
+    options = {"covariance_type": covariance_type, "alpha": 1.0, "t0": 0.0}
+    online = fed(gm.OnlineMixture(3, start_rows=500, seed=0, **options), X, 250)
+    found, expected = scale_of(online._moment.recursion.iterate) ** 2, X.var(axis=0)
+    if covariance_type == "spherical":  # the start's sums know no single features
+        found, expected = found.sum(), expected.sum()
+    np.testing.assert_allclose(found, expected, rtol=len(X) * np.finfo(float).eps)
 
 
 def test_first_rows_too_far_away_for_their_means_are_told_of(X):

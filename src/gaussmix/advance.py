@@ -10,7 +10,7 @@ from . import backends, threads
 from .covariance import CovarianceFamily, Floor
 from .em import EPS, finite
 from .expectation import SHORT_SLOTS, Expectation, short_work
-from .kernels.contract import MARK_HELD, MARK_NONE, MARK_RAISED, StepPlan
+from .kernels.contract import MARK_HELD, MARK_NONE, MARK_RAISED, StepPlan, state_parts
 from .maximisation import flat_state, mixture_of
 from .mixture import Mixture
 from .sources import Rows
@@ -55,6 +55,15 @@ class Iterate:
             plan = StepPlan(self.family.step_code, *self.shape, None, 0.0)
             self._mixture = mixture_of(self._state, self.family, plan)
         return self._mixture
+
+    @property
+    def means(self) -> np.ndarray:
+        """(K, D) of the mixture, which need not be made for them."""
+        if self._mixture is not None:
+            return self._mixture.means
+        n_components, n_features = self.shape
+        part = state_parts(n_components, n_features, self.family.step_code)
+        return self._state[part.means : part.covariances].reshape(self.shape)
 
     @property
     def state(self) -> np.ndarray:
@@ -129,7 +138,7 @@ def compiled(
     if work is None:
         return None
     state = iterate.state
-    then = np.empty_like(state)
+    then = np.empty(state.size)
     marks = np.empty(n_components, dtype=np.int64)
     accumulators = np.empty((work.plan.n_accumulators, iterate.sums.size))
     step = StepPlan(code, n_components, n_features, floor.scale, floor.relative)

@@ -147,7 +147,7 @@ class _Work(NamedTuple):
     most_seconds: float  # of the E-step where no other program keeps a core busy
 
 
-@lru_cache(maxsize=64)  # batches of a stream ask for the same again and again
+@lru_cache(maxsize=64)
 def _work(
     n_rows: int,
     n_features: int,
@@ -187,6 +187,7 @@ def _work(
     return _Work(plan, n_used, unit, call_rows, n_threads, call_iterations, most_seconds)
 
 
+@lru_cache(maxsize=64)  # batches of a stream ask for the same again and again
 def short_work(
     n_rows: int, n_features: int, layout: str, n_components: int, n_threads: int
 ) -> _Work | None:

@@ -79,7 +79,7 @@ def reduction(mixture: Mixture, n_components: int) -> np.ndarray:
     count = mixture.n_components
     groups = np.arange(count)
     costs = np.full((count, count), np.inf)
-    fresh = alive = groups
+    fresh = alive = groups.copy()
     while len(alive) > n_components:
         _update(costs, moments, fresh, alive)
         cheapest = costs.argmin(axis=1)
@@ -91,14 +91,17 @@ def reduction(mixture: Mixture, n_components: int) -> np.ndarray:
         for i, j in zip(fresh, gone, strict=True):
             groups[groups == j] = i
         costs[gone] = costs[:, gone] = np.inf
-        alive = np.setdiff1d(alive, gone)
-    return np.unique(groups, return_inverse=True)[1]
+        alive = alive[groups[alive] == alive]
+    # A group is known by its first component. NumPy's functions of sets would load `numpy.ma`.
+    return (np.cumsum(groups == np.arange(count)) - 1)[groups]
 
 
 def _update(costs: np.ndarray, moments: _Moments, fresh: np.ndarray, alive: np.ndarray) -> None:
     """Fill in, on both sides of the diagonal, what it costs to merge `fresh` ones with any."""
     i, j = (pairs.ravel() for pairs in np.meshgrid(fresh, alive, indexing="ij"))
-    wanted = (i < j) | ((i > j) & ~np.isin(j, fresh))
+    is_fresh = np.zeros(len(costs), dtype=bool)
+    is_fresh[fresh] = True
+    wanted = (i < j) | ((i > j) & ~is_fresh[j])
     i, j = i[wanted], j[wanted]
     step = max(1, PAIR_VALUES // moments.means.shape[1] ** 2)
     for begin in range(0, len(i), step):

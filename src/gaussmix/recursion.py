@@ -20,7 +20,7 @@ from .errors import DegenerateComponentWarning, warn
 from .kernels.contract import MARK_HELD, MARK_RAISED
 from .mixture import Mixture
 from .results import Repair
-from .statistics import SufficientStatistics, from_accumulator, to_accumulator
+from .statistics import SufficientStatistics, from_accumulator, sums_by_name, to_accumulator
 from .summary import stand_in
 
 # The floor follows the features' variances when this share of the statistics is new.
@@ -69,7 +69,8 @@ class Recursion(NamedTuple):
         """The sums by name; those of a spherical mixture have the layout "diag"."""
         if self.iterate.sums is None:
             return None
-        return _by_name(self.iterate, self.n_rows)
+        layout = gather_layout(self.iterate.family)
+        return from_accumulator(self.iterate.sums.copy(), self.mixture.means, layout, self.n_rows)
 
     def advanced(self, batch: Batch, step: float, relative_floor: float, moving: bool) -> Recursion:
         """The recursion after a batch of positive weight with the size `step`; O((n + K D) K D^2).
@@ -143,17 +144,22 @@ def rows_to_carry(family: CovarianceFamily, n_features: int) -> float:
     return 2.0 * own / n_features
 
 
-def scale_of(statistics: SufficientStatistics) -> np.ndarray:
-    """(D,) standard deviations of the features of all rows; a stand-in where one is constant."""
-    mass, shift = statistics.mass, statistics.shift
+def scale_of(iterate: Iterate) -> np.ndarray:
+    """(D,) standard deviations of the features of all rows; a stand-in where one is constant.
+
+    From views of the sums: in a long stream this is one update in nine.
+    """
+    n_features, shift = iterate.shape[1], iterate.means
+    layout = gather_layout(iterate.family)
+    mass, first, second = sums_by_name(iterate.sums, *iterate.shape, layout)
     total = mass.sum()
-    mean = (mass @ shift + statistics.first.sum(axis=0)) / total
+    mean = (mass @ shift + first.sum(axis=0)) / total
     gap = shift - mean
-    squares = statistics.second
-    if statistics.layout == "full":
-        squares = np.einsum("kdd->kd", squares)
-    squares = np.diagonal(squares) if statistics.layout == "pooled" else squares.sum(axis=0)
-    between = ((2.0 * statistics.first + mass[:, None] * gap) * gap).sum(axis=0)
+    squares = second
+    if layout != "diag":
+        squares = second.reshape(-1, n_features**2)[:, :: n_features + 1]
+    squares = squares[0] if layout == "pooled" else squares.sum(axis=0)
+    between = ((2.0 * first + mass[:, None] * gap) * gap).sum(axis=0)
     variance = (squares + between) / total
     # Of a constant column only the rounding of its means is left.
     constant = variance <= (8.0 * EPS * mean) ** 2
@@ -172,12 +178,7 @@ def _per_feature(statistics: SufficientStatistics) -> SufficientStatistics:
 
 
 def _floor_of(iterate: Iterate, relative: float) -> Floor:
-    return Floor(scale_of(_by_name(iterate, 0)), relative)
-
-
-def _by_name(iterate: Iterate, n_rows: int) -> SufficientStatistics:
-    layout = gather_layout(iterate.family)
-    return from_accumulator(iterate.sums.copy(), iterate.mixture.means, layout, n_rows)
+    return Floor(scale_of(iterate), relative)
 
 
 def new_repairs(

@@ -227,23 +227,31 @@ def from_accumulator(
     total: np.ndarray, shift: np.ndarray, layout: str, n_rows: int
 ) -> SufficientStatistics:
     """Statistics read off the kernels' combined accumulator `total` (S,)."""
-    n_components, n_features = shift.shape
-    part = contract.offsets(n_components, n_features, contract.LAYOUTS[layout])
-    second = total[part.second : part.pairs].reshape(second_shape(n_components, n_features, layout))
-    *sums, low, high = total[part.scalars : part.size].tolist()
+    mass, first, second = sums_by_name(total, *shift.shape, layout)
+    *sums, low, high = total[-contract.N_SCALARS :].tolist()
     # NaN in an accumulator that something has spoilt is left for the checks of the other sums.
     known = isfinite(low) and isfinite(high)
     label_sum = (int(low) + (int(high) << 32)) & _ALL_BITS if known else 0
     return unchecked(
         shift,
-        total[: part.first],
-        total[part.first : part.second].reshape(shift.shape),
+        mass,
+        first,
         second,
         layout,
         *sums,
         n_rows,
         label_sum,
     )
+
+
+def sums_by_name(
+    total: np.ndarray, n_components: int, n_features: int, layout: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masses, first and second moments: views of a combined accumulator (S,)."""
+    part = contract.offsets(n_components, n_features, contract.LAYOUTS[layout])
+    first = total[part.first : part.second].reshape(n_components, n_features)
+    second = total[part.second : part.pairs].reshape(second_shape(n_components, n_features, layout))
+    return total[: part.first], first, second
 
 
 def to_accumulator(statistics: SufficientStatistics) -> np.ndarray:

@@ -27,12 +27,15 @@ ROUNDS = 2
 TOL = 1e-4  # nats per row
 
 
+NO_ROWS = FirstRows()
+
+
 class Moment(NamedTuple):
     """All that rows have changed; replaced as a whole once a batch has gone through."""
 
     n_rows: int = 0
     n_updates: int = 0
-    first: FirstRows = FirstRows()  # before the start
+    first: FirstRows = NO_ROWS  # before the start
     recursion: Recursion | None = None  # in the frame, where there is one
     frame: Frame | None = None
     repairs: tuple[Repair, ...] = ()
@@ -77,7 +80,7 @@ class Stream(NamedTuple):
         if advanced.mended:
             repairs += new_repairs(advanced, n_updates, repairs, self.options.reg_covar)
         n_rows = moment.n_rows + len(X)
-        return Moment(n_rows, n_updates, FirstRows(), advanced, moment.frame, repairs)
+        return Moment(n_rows, n_updates, NO_ROWS, advanced, moment.frame, repairs)
 
     def buffered(self, moment: Moment, X: np.ndarray, weight: np.ndarray | None) -> Moment:
         """The moment with the batch among the first rows, or with the start that they make."""
@@ -98,7 +101,7 @@ class Stream(NamedTuple):
         if frame is not None:  # far from the origin
             check_means(fitted.outward())
         recursion = Recursion.of(result.mixture, result.statistics)
-        return Moment(n_rows, 0, FirstRows(), recursion, frame, tuple(result.repairs))
+        return Moment(n_rows, 0, NO_ROWS, recursion, frame, tuple(result.repairs))
 
     def fit(self, X: np.ndarray, weight: np.ndarray | None) -> InFrame:
         """The fit to the first rows."""
