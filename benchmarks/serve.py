@@ -6,15 +6,16 @@ should be.
 
 Open loop: row i is due at i / rate whether or not the rows before it are done, and its latency
 counts from then, so that nobody looks fast by making callers wait. One process per library, on one
-core and one thread. A request is the posterior probabilities of one row (D = 8, K = 16, full
-covariances); one in a hundred is hostile. The next model is read from a file by the thread that
-serves, between two rows. Every thousandth ordinary answer is compared with `Mixture`'s.
+core, served by one thread. A request is the posterior probabilities of one row (D = 8, K = 16, full
+covariances); one in a hundred is hostile. The next model is read from a file by a thread of its
+own, on the same core, while the old one serves: code that has not run for seconds is slow, and
+rows should not wait for it. Every thousandth ordinary answer is compared with `Mixture`'s.
 
 The table holds for each library the rows served a second; the median time in a call; percentiles
 of the latency (where a library cannot keep up they grow with the length of the run); errors and
 wrong answers that were not to be expected; bad rows that were answered instead of refused; and the
-growth of the process after the first fifth of the run. "nothing" answers at once: its figures are
-the machine's own stalls.
+growth of the process after the first fifth of the run. A model that could not be read counts as an
+unexpected error. "nothing" answers at once: its figures are those of the machine and of this loop.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from array import array
 from collections.abc import Callable
@@ -188,6 +190,11 @@ def serve(library: str, seconds: float, rate: float, swap_every: float) -> Outco
         for mixture, path in zip(models, paths, strict=True):
             service.write(mixture, path)
         answer, current = service.read(paths[0]), 0
+        coming, fetched, taken = None, [], 0
+
+        def fetch(which):
+            fetched.append((service.read(paths[which]), which))
+
         clock = time.perf_counter
         start = clock()
         next_swap = start + swap_every
@@ -201,10 +208,13 @@ def serve(library: str, seconds: float, rate: float, swap_every: float) -> Outco
                 break
             if began > next_swap:
                 swaps += 1
-                current = swaps % len(paths)
-                answer = service.read(paths[current])
+                coming = threading.Thread(target=fetch, args=(swaps % len(paths),))
+                coming.start()
                 next_swap += swap_every
                 memory = memory or (resident() if began - start > seconds / 5 else 0.0)
+            if fetched:
+                answer, current = fetched.pop()
+                taken += 1
             place = i % POOL
             bad = place % 100 == 50
             try:
@@ -220,6 +230,9 @@ def serve(library: str, seconds: float, rate: float, swap_every: float) -> Outco
             n_hostile += bad
             latencies[i], calls[i] = now - due, np.nan if bad else now - began
             done = i + 1
+        if coming:
+            coming.join()
+        unexpected += swaps - taken - len(fetched)
     drift = resident() - memory if memory else 0.0
     waited = 1e6 * np.frombuffer(latencies)[:done]
     worked = 1e6 * np.frombuffer(calls)[:done]
