@@ -160,6 +160,21 @@ def test_first_rows_too_far_away_for_their_means_are_told_of(X):
     with pytest.warns(gm.PrecisionWarning, match="of X, which float64 holds to"):
         online.update(narrow + 2.0**34)
     online.update(X[600:700] + 2.0**34)  # said once
+    assert online.mixture.n_components == 4
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.DegenerateComponentWarning")  # of the leap itself
+@pytest.mark.parametrize("began", [0.0, 2.0**20])
+def test_a_stream_that_drifts_too_far_for_its_means_tells_so_once(X, began):
+    online = gm.OnlineMixture(1, start_rows=600, half_life=1.0, seed=0)
+    fed(online, X[:1200] + began, 600)
+    assert online.mixture.n_components == 1
+    fed(online, X[:4000] + 2.0**34, 2000)
+    assert online.n_updates == 3
+    with pytest.warns(gm.PrecisionWarning, match="the mean of component 0 is 1.71799e"):
+        means = online.mixture.means
+    online.update(X[:2000] + 2.0**34)
+    np.testing.assert_allclose(online.mixture.means, means, rtol=1e-9)  # said once
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

@@ -222,7 +222,7 @@ class InFrame(NamedTuple):
         if self.frame is not None:
             result = self.frame.result(result, self.X, self.sample_weight)
         if self.frame is not None or result.config["reg_covar"] < LOW_FLOOR:
-            check_means(result)
+            check_means(result.mixture, result.repairs)
         return result
 
 

@@ -9,7 +9,7 @@ the means that come out are rounded, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
@@ -21,7 +21,7 @@ from .errors import PrecisionWarning, warn
 from .expectation import Expectation
 from .kernels.contract import FACTOR_DIAG
 from .mixture import Mixture, frozen
-from .results import FitResult, IterationState
+from .results import FitResult, IterationState, Repair
 from .rules import HARD, SOFT
 from .sources import Rows, Source, raise_nonfinite
 from .statistics import SufficientStatistics
@@ -142,16 +142,15 @@ class Frame(NamedTuple):
         )
 
 
-def check_means(result: FitResult) -> None:
-    """Warn if float64 holds a component's mean to few digits of the component's spread.
+def check_means(mixture: Mixture, repairs: Iterable[Repair]) -> bool:
+    """Warn if float64 holds a component's mean to few digits of its spread; whether it does.
 
     Of columns that vary, and whose own spread holds more than few digits: else that is told.
     """
-    mixture = result.mixture
     kind, _, means, factors, _ = mixture.kernel_parameters
     rounding = 0.5 * EPS * np.abs(means)
     told = 2.0 * FEW_DIGITS * (mixture.weights @ rounding) > _deviations(mixture)
-    told[[repair.feature for repair in result.repairs if repair.kind == "constant"]] = True
+    told[[repair.feature for repair in repairs if repair.kind == "constant"]] = True
     widths = factors if kind == FACTOR_DIAG else np.linalg.norm(factors, axis=-2)
     parts = np.where(told | (mixture.weights[:, None] <= 0.0), 0.0, rounding * widths)
     worst = int(parts.sum(axis=1).argmax())
@@ -165,6 +164,7 @@ def check_means(result: FitResult) -> None:
             "Subtract the offset.",
             PrecisionWarning,
         )
+    return lost > COARSE
 
 
 def _deviations(mixture: Mixture) -> np.ndarray:

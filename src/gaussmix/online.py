@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -11,7 +12,7 @@ from . import _validate, container, given_start, sources, threads
 from ._online_record import online_of, record_of
 from .covariance import family
 from .errors import InvalidInputError
-from .frame import Frame
+from .frame import Frame, check_means
 from .mixture import Mixture
 from .options import FitOptions, checked
 from .recursion import Recursion
@@ -98,6 +99,10 @@ class OnlineMixture:
     rows as hold as many numbers as the component has parameters of its own: D + 3 if full, 4 if
     "diag", 2 + 2 / D if "spherical", 2 if "tied".
 
+    Far from the origin no digits are lost, as in `gaussmix.fit`, as long as the stream stays near
+    its first rows. Where it has drifted so far from these and from 0 that float64 holds a mean to
+    few digits, `mixture` says so by a PrecisionWarning, once.
+
     An error leaves the object exactly as it was: the batch has not been seen.
 
     References
@@ -115,6 +120,8 @@ class OnlineMixture:
     >>> online.n_rows_seen
     5000
     """
+
+    _checked: float = 0.0  # updates when the means were last looked at; infinite once told of
 
     def __init__(
         self,
@@ -225,12 +232,18 @@ class OnlineMixture:
     def mixture(self) -> Mixture:
         """The mixture at hand: of the recursion, or before its start the fit to all rows so far.
 
-        Raises InvalidInputError while there are fewer rows than components.
+        Raises InvalidInputError while there are fewer rows than components. A PrecisionWarning
+        tells, once, of means that steps have taken to where float64 holds them to few digits.
         """
         moment = self._moment
         if moment.recursion is not None:
             mixture = moment.recursion.result
-            return mixture if moment.frame is None else moment.frame.outward(mixture)
+            if moment.frame is not None:
+                mixture = moment.frame.outward(mixture)
+            if moment.n_updates > self._checked and not moment.coarse:
+                told = check_means(mixture, moment.repairs)
+                self._checked = math.inf if told else moment.n_updates
+            return mixture
         if not self.ready:
             raise InvalidInputError(
                 f"{moment.first.n_positive} rows have been seen, and {self.n_components} "

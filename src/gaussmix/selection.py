@@ -111,7 +111,8 @@ def tell(selection: Selection, caught: list[Recorded]) -> None:
     """Warn of the data, of what was passed over, and of what is wrong with what was chosen."""
     for message, category in dict.fromkeys(caught):
         warn(message, category)
-    check_means(selection.results[selection.chosen])
+    chosen = selection.results[selection.chosen]
+    check_means(chosen.mixture, chosen.repairs)
     table, name = selection.table, NAMES[selection.criterion]
     without = [at for at, result in enumerate(selection.results) if result is None]
     failed = [at for at in without if not unreached(selection, at)]

@@ -39,6 +39,7 @@ class Moment(NamedTuple):
     recursion: Recursion | None = None  # in the frame, where there is one
     frame: Frame | None = None
     repairs: tuple[Repair, ...] = ()
+    coarse: bool = False  # whether float64 holds means of the start to few digits, which it told
 
 
 class Stream(NamedTuple):
@@ -80,7 +81,7 @@ class Stream(NamedTuple):
         if advanced.mended:
             repairs += new_repairs(advanced, n_updates, repairs, self.options.reg_covar)
         n_rows = moment.n_rows + len(X)
-        return Moment(n_rows, n_updates, NO_ROWS, advanced, moment.frame, repairs)
+        return Moment(n_rows, n_updates, NO_ROWS, advanced, moment.frame, repairs, moment.coarse)
 
     def buffered(self, moment: Moment, X: np.ndarray, weight: np.ndarray | None) -> Moment:
         """The moment with the batch among the first rows, or with the start that they make."""
@@ -98,10 +99,11 @@ class Stream(NamedTuple):
             return moment._replace(n_rows=n_rows, first=first)
         fitted = self.fit(*first.joined())
         result, frame, *_ = fitted
+        repairs, coarse = tuple(result.repairs), False
         if frame is not None:  # far from the origin
-            check_means(fitted.outward())
+            coarse = check_means(fitted.outward().mixture, repairs)
         recursion = Recursion.of(result.mixture, result.statistics)
-        return Moment(n_rows, 0, NO_ROWS, recursion, frame, tuple(result.repairs))
+        return Moment(n_rows, 0, NO_ROWS, recursion, frame, repairs, coarse)
 
     def fit(self, X: np.ndarray, weight: np.ndarray | None) -> InFrame:
         """The fit to the first rows."""
