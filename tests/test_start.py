@@ -67,6 +67,30 @@ def test_many_rows_begin_at_the_best_of_several_kmeans(monkeypatch):
     assert (tried >= heights()).all()
 
 
+@pytest.mark.parametrize("n_features", [2, 4, 10])
+@pytest.mark.parametrize("gap", [8.0, 400.0])
+def test_two_heaps_in_one_column_are_found_among_columns_of_noise(n_features, gap):
+    X = np.random.default_rng(0).standard_normal((1_000, n_features))
+    X[:500, 0] += gap
+    for seed in range(40):
+        means = gm.fit(X, 2, covariance_type="diag", seed=seed).mixture.means
+        # Of 500 rows each: within five of their standard errors.
+        assert np.abs(np.sort(means[:, 0]) - [0.0, gap]).max() < 5.0 / np.sqrt(500)
+
+
+def test_k_means_measures_a_column_in_its_samples_range_where_that_is_narrow():
+    X = np.zeros((1_000, 4))
+    X[::2, 0] = 8.0  # two heaps: standard deviation 4
+    X[:, 1] = np.random.default_rng(0).standard_normal(1_000)
+    X[3, 2] = 1.0
+    scale = maker(X, 2)._kmeans_scale(X)
+    assert scale[0] == 2.0
+    assert scale[1] == summarise(X, None, 1).scale[1]
+    assert 0.0 < scale[2] == summarise(X, None, 1).scale[2]
+    assert scale[3] > 0.0
+    assert (maker(X, 2)._kmeans_scale(X[10:20]) > 0.0).all()
+
+
 def test_trials_give_the_same_bits_for_any_number_of_threads():
     X = clouds(MANY)
     one, two = (maker(X, 9, n)._tried(np.random.default_rng(0)) for n in (1, 2))
