@@ -145,6 +145,7 @@ def test_a_wrong_header_is_refused(header, match):
         (1, {"shape": [1]}, "its arrays take 56 bytes, the file has 64"),
         (1, {"shape": [3]}, r"array 'b' of shape \[3\] takes 24 bytes, the file has 16"),
         (0, {"shape": [2**52, 2**52, 2**52]}, "takes 730750818665451459101842416358141509827966"),
+        (0, {"shape": [0, 2**52, 2**52]}, "array 'a' has the shape"),
         (0, {"shape": [2, -3]}, "array 'a' has the shape"),
         (0, {"shape": [True, 6]}, "array 'a' has the shape"),
         (0, {"shape": [1] * 33}, "array 'a' has the shape"),
@@ -177,6 +178,13 @@ def test_an_entry_without_a_name_is_refused():
     header, payload = tiled("thing", {}, ARRAYS)
     del header["arrays"][0]["name"]
     refuse(frame(header, payload), r"arrays\[0\] lacks 'name'")
+
+
+def test_the_key_that_is_there_twice_is_found_among_many():
+    # A search from every key to every other one would take half an hour.
+    keys = ",".join(f'"{i}":1' for i in range(200_000))
+    with pytest.raises(ModelFileError, match="holds the key '199999' twice"):
+        strict_json(f'{{{keys},"199999":1}}'.encode(), "it", 1)
 
 
 def test_a_hundred_thousand_entries_do_not_fit_into_a_header():

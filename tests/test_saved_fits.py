@@ -1,5 +1,6 @@
 """Fits, selections and streams in model files: all of them back, and nothing believed."""
 
+import json
 import warnings
 
 import numpy as np
@@ -100,6 +101,15 @@ def test_wrong_arrays_of_a_fit_are_named(path, arrays, match):
         (b'"config":{', b'"config":{"x":{},', "config or timings: x is dict"),
         (b'"stages":[', b'"stages":[[', "is not JSON|nested"),
         (b'"timings":{', b'"timings":[],"t":{', "unknown"),
+        (
+            b'"timings":{',
+            b'"timings":{"\\u001b[31m":1,',
+            "a key of config or timings is .*printable",
+        ),
+        (b'"config":{', b'"config":{"' + b"x" * 5000 + b'":1,', "a key of config or timings is"),
+        (b'"begin":0', b'"begin":-5', r"stages\[0\] goes from -5"),
+        (b'"begin":0', b'"begin":1000', r"stages\[0\] goes from 1000"),
+        (b'"best":null', b'"best":1000', r"stages\[0\]: best is 1000"),
     ],
 )
 def test_wrong_reports_of_a_fit_are_named(path, old, new, match):
@@ -147,6 +157,7 @@ def test_a_selection_with_a_candidate_that_failed_comes_back(path, selection):
         ({"result_sizes": np.zeros(6, "<i8")}, "result_sizes sum to 0"),
         ({"result_sizes": np.array([-1, 1, 0, 0, 0, 0])}, "result_sizes are not a size"),
         ({"results": np.zeros((2, 2), np.uint8)}, "result_sizes are not a size"),
+        ({"result_sizes": np.array([2**63 - 1, 2**63 - 1, 0, 0, 0, 2])}, "result_sizes sum to"),
         (
             {"results": np.zeros(600, np.uint8), "result_sizes": np.full(6, 100)},
             r"results\[0\] is not a model file",
@@ -174,6 +185,21 @@ def test_wrong_fields_of_a_selection_are_named(path, selection, fields, match):
     header["fields"] |= fields
     path.write_bytes(frame(header, payload))
     refuse(path, match)
+
+
+def test_notes_that_would_make_a_huge_table_are_refused(path, selection):
+    # Every candidate takes the room of the longest notes: 1 MB in the file, 6 GB in memory.
+    selection.save(path)
+    n_candidates = 1500
+    arrays = {
+        entry["name"]: np.zeros(n_candidates, entry["dtype"])
+        for entry in parts(path.read_bytes())[0]["arrays"]
+    }
+    notes = [["x" * 4096] * 256] + [[]] * (n_candidates - 1)
+    report = json.dumps({"covariance_types": ["full"] * n_candidates, "notes": notes})
+    arrays |= {"report": np.frombuffer(report.encode(), np.uint8), "results": np.zeros(0, "|u1")}
+    path.write_bytes(changed(path.read_bytes(), **arrays))
+    refuse(path, "1500 candidates with up to .* characters")
 
 
 STREAMS = [

@@ -22,7 +22,18 @@ FIELDS = [
     ("seconds", np.float64),
     ("degenerate", np.bool_),
 ]
+_TABLE_CAP = 1 << 24  # characters: each candidate takes the room of the one with the most
 _CODES = {np.int64: "i8", np.float64: "f8", np.bool_: "u1"}  # in a file
+
+
+def _require_room(types: Sequence[str], notes: Sequence[Sequence[str]]) -> None:
+    """Raise InvalidInputError if a small file would make a huge table."""
+    longest = max(map(len, types)) + max(sum(len(note) + 2 for note in each) for each in notes)
+    if longest * len(types) > _TABLE_CAP:
+        raise InvalidInputError(
+            f"notes: {len(types)} candidates with up to {longest} characters; a file may hold "
+            f"{_TABLE_CAP} characters for all. Save the results one by one."
+        )
 
 
 def blank_table(types: Sequence[str], notes: Sequence[Sequence[str]]) -> np.ndarray:
@@ -46,6 +57,7 @@ def record_of(selection) -> container.Record:
         for result in selection.results
     ]
     report = {"covariance_types": table["covariance_type"].tolist(), "notes": selection.notes}
+    _require_room(report["covariance_types"], selection.notes)
     return container.Record(
         "selection",
         {"criterion": selection.criterion, "chosen": int(selection.chosen)},
@@ -77,6 +89,7 @@ def selection_of(record: container.Record, make):
     for position, each in enumerate(notes):
         for note in each:
             records.require_text(f"notes[{position}]", note)
+    _require_room(types, notes)
     table = blank_table(types, notes)
     for name, _ in FIELDS:
         column = record.arrays[name]

@@ -212,8 +212,9 @@ def strict_json(data: bytes, name: str, depth: int, fractions: bool = False) -> 
     def pairs(items: list[tuple[str, object]]) -> dict:
         found = dict(items)
         if len(found) != len(items):
-            keys = [key for key, _ in items]
-            refuse(f"holds the key {shown(next(k for k in keys if keys.count(k) > 1))} twice")
+            for key, _ in items:  # each is taken out once: linear, however many there are
+                if found.pop(key, found) is found:
+                    refuse(f"holds the key {shown(key)} twice")
         return found
 
     try:
@@ -330,9 +331,12 @@ def _arrays(
             type(shape) is not list
             or len(shape) > _RANK_CAP
             or not all(type(length) is int and 0 <= length for length in shape)
+            # NumPy refuses to shape nothing at all like that.
+            or (0 in shape and math.prod(filter(None, shape)) > sys.maxsize // 8)
         ):
             raise ModelFileError(
-                f"{where} has the shape {shown(shape)}, not up to {_RANK_CAP} lengths. {_REMEDY}"
+                f"{where} has the shape {shown(shape)}, not up to {_RANK_CAP} lengths of an array "
+                f"that there can be. {_REMEDY}"
             )
         if type(entry["offset"]) is not int or entry["offset"] != offset or offset % dtype.itemsize:
             raise ModelFileError(

@@ -269,13 +269,21 @@ class FitResult:
         if found != (n_components, n_features, self.mixture.family.layout):
             raise InvalidInputError(f"statistics of {found} do not fit the mixture.")
         for name, value in [*self.config.items(), *self.timings.items()]:
+            records.require_text("a key of config or timings", name)
             for item in value if type(value) is list else [value]:
                 if type(item) not in (str, int, float, bool, NONE):
                     raise InvalidInputError(f"config or timings: {name} is {type(item).__name__}.")
                 if type(item) is str:
                     records.require_text(name, item)
         for number, stage in enumerate(self.stages):
+            if not 0 <= stage.begin <= stage.end <= self.n_iter:
+                raise InvalidInputError(
+                    f"stages[{number}] goes from {stage.begin} to {stage.end}; n_iter is "
+                    f"{self.n_iter}."
+                )
             steps = stage.end - stage.begin
+            if stage.best is not None and not 0 <= stage.best <= steps:
+                raise InvalidInputError(f"stages[{number}]: best is {stage.best} of {steps + 1}.")
             shapes = ((steps + 1, n_components), (steps + 1, n_components, n_features), (steps,))
             for name, shape in zip(_STAGE_ARRAYS, shapes, strict=True):
                 array = getattr(stage, name)
