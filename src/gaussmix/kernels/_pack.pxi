@@ -24,10 +24,13 @@ cdef struct Bytes:  # a piece of memory
 cdef inline Bytes memory_of(const Rows *X, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
     """Where rows [first, first + count) lie, or nothing where they do not lie in one piece."""
     cdef Bytes memory
-    memory.start = X.data + first * X.row_stride
+    memory.start = NULL
     memory.size = 0
-    if X.feature_stride == X.item and X.row_stride == X.item * X.n_features:
-        memory.size = max(0, min(count, X.n_rows - first)) * X.row_stride
+    # Beyond the last row C defines not even the address.
+    if first < X.n_rows and X.feature_stride == X.item and (
+            X.row_stride == X.item * X.n_features):
+        memory.start = X.data + first * X.row_stride
+        memory.size = min(count, X.n_rows - first) * X.row_stride
     return memory
 
 
