@@ -162,7 +162,7 @@ def test_no_rows_give_no_labels(mixture):
         ({"gate": 0.0}, "gate is 0.0, out of range"),
         ({"gate": -1}, "gate is -1"),
         ({"calibrated": "no"}, "calibrated is 'no'"),
-        ({"gate": float("nan")}, "gate is nan"),
+        ({"gate": float("nan")}, "gate is nan, out of range; pass a number > 0"),
         ({"gate": "2.5"}, "not a real number"),
         ({"metric": "cosine"}, "'mahalanobis', 'euclidean'"),
     ],

@@ -227,6 +227,12 @@ def test_the_longest_name_of_a_file_will_do(tmp_path):
     assert gm.load(path) == make()
 
 
+@pytest.mark.parametrize("path", ["", b""])
+def test_saving_to_an_empty_path_says_that_it_is_empty(path):
+    with pytest.raises(InvalidInputError, match="path is empty"):
+        make().save(path)
+
+
 def test_saving_replaces_nothing_but_a_regular_file(tmp_path):
     with pytest.raises(InvalidInputError, match="is not a regular file"):
         make().save(tmp_path)

@@ -104,7 +104,10 @@ def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview])
     OSError
         If the directory is absent, full or not writable.
     """
-    path = os.path.realpath(os.fsdecode(path))
+    path = os.fsdecode(path)
+    if not path:  # which realpath takes for the current directory
+        raise InvalidInputError("path is empty. Give the name of a file.")
+    path = os.path.realpath(path)
     mode = None
     with suppress(FileNotFoundError):
         status = os.stat(path)

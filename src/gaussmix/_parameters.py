@@ -127,12 +127,13 @@ def real(
     else:
         raise InvalidInputError(
             f"{name} is {shown(value)} ({type(value).__name__}), not a real number; "
-            f"pass {_interval(low, high, low_open)}."
+            f"pass {_interval(low, high, low_open, allow_inf)}."
         )
     inside = (number > low if low_open else number >= low) and (high is None or number <= high)
     if not inside or (math.isinf(number) and not allow_inf):
+        allowed = _interval(low, high, low_open, allow_inf)
         raise InvalidInputError(
-            f"{name} is {shown(value)}, out of range; pass {_interval(low, high, low_open)}."
+            f"{name} is {shown(value)}, out of range; pass {allowed}."
         )
     return number
 
@@ -149,12 +150,13 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _interval(low: float, high: float | None, low_open: bool) -> str:
+def _interval(low: float, high: float | None, low_open: bool, allow_inf: bool) -> str:
+    number = "a number" if allow_inf else "a finite number"
     if low == -math.inf:
-        return "a finite number" if high is None else f"a number <= {high:g}"
+        return number if high is None else f"a number <= {high:g}"
     sign = ">" if low_open else ">="
     if high is None:
-        return f"a finite number {sign} {low:g}"
+        return f"{number} {sign} {low:g}"
     return f"a number {sign} {low:g} and <= {high:g}"
 
 
