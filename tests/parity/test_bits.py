@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from gaussmix.kernels import contract
 from gaussmix.kernels.contract import (
     FACTOR_FULL,
     LAYOUT_FULL,
+    SOFT,
     WANT_LOG_JOINT,
 )
 from kernel_calls import (
@@ -30,6 +32,41 @@ def test_sums_have_the_same_bits_for_any_thread_count(backend, kind, layout, rul
     for threads in THREADS[1:]:
         many = accumulate(backend, X, parameters, layout, rule, weight, threads)
         assert equal_bits(one, many), f"{threads} threads"
+
+
+def left_over(kind, layout, apart):
+    """Rows for nine slots, of so many features and components that a team shares a block."""
+    X, weight, parameters, plan = make_large(kind, layout, 25, 15, slots=9)
+    parameters = parameters._replace(means=parameters.means * apart)
+    X += parameters.means[np.arange(len(X)) % 15]
+    return X, weight, parameters, plan.slot_rows
+
+
+@pytest.mark.parametrize("apart", (0.1, 8.0))
+@combinations
+def test_slots_that_threads_share_have_the_bits_of_one_thread(backend, kind, layout, rule, apart):
+    X, weight, parameters, slot_rows = left_over(kind, layout, apart)
+    for slots in range(1, 10):
+        n_rows = slots * slot_rows - (321 if slots % 2 else 1000)
+        part = X[:n_rows], parameters, layout, rule, weight[:n_rows]
+        one = accumulate(backend, *part)
+        for threads in (2, 3, 4):
+            many = accumulate(backend, *part, threads)
+            assert equal_bits(one, many), f"{n_rows} rows, {threads} threads"
+
+
+def test_the_first_bad_row_is_found_in_slots_that_threads_share(backend):
+    X, weight, parameters, slot_rows = left_over(FACTOR_FULL, LAYOUT_FULL, 1.0)
+    n_rows = 3 * slot_rows - 321
+    plan = contract.plan(15, 25, LAYOUT_FULL)
+    size = contract.offsets(15, 25, LAYOUT_FULL).size
+    for bad in (0, slot_rows + 5, 2 * slot_rows, 2 * slot_rows + 300, n_rows - 1):
+        Y = X[:n_rows].copy()
+        Y[[bad, n_rows - 1], 3] = np.nan
+        for threads in (1, 2, 3, 4):
+            accumulators = np.zeros((plan.n_accumulators, size))
+            arguments = Y, weight[:n_rows], 0, parameters, LAYOUT_FULL, SOFT, accumulators, plan
+            assert backend.accumulate(*arguments, threads) == bad
 
 
 @combinations

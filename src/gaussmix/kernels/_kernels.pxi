@@ -124,6 +124,9 @@ cdef extern from "_threads.h" nogil:
     int openmp_max_threads()
     int watch_forks()
     int startable_threads(int wanted)
+    int team_size()
+    void wait_for_team()
+    Py_ssize_t take_next(Py_ssize_t *shared, Py_ssize_t *own)
 
 cdef extern from "_level.h":
     const char *GAUSSMIX_LEVEL

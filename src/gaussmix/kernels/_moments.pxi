@@ -30,14 +30,17 @@ cdef Py_ssize_t DENSE_COST = 64
 
 cdef void moments_block(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
                         const double *weight, const double *joint, int huge,
-                        MomentScratch *scratch, Sums *sums) noexcept nogil:
-    """Add a block to an accumulator; `joint` holds weight * responsibility."""
+                        Py_ssize_t *shared, MomentScratch *scratch, Sums *sums) noexcept nogil:
+    """Add a block to an accumulator; `joint` holds weight * responsibility.
+
+    Threads that take the components of many_moments in turn have a counter, `shared`, else NULL.
+    """
     if model.n_features <= FEW:
         few_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
     elif layout == LAYOUT_POOLED:
         pooled_moments(model, tiles, n_tiles, weight, joint, huge, scratch, sums)
     else:
-        many_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
+        many_moments(model, layout, tiles, n_tiles, joint, huge, shared, scratch, sums)
 
 
 cdef void few_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
@@ -70,19 +73,22 @@ cdef void few_moments(const Model *model, int layout, const double *tiles, Py_ss
 
 
 cdef void many_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
-                       const double *joint, int huge, MomentScratch *scratch,
-                       Sums *sums) noexcept nogil:
+                       const double *joint, int huge, Py_ssize_t *shared,
+                       MomentScratch *scratch, Sums *sums) noexcept nogil:
     """More features: a component with a share in most rows takes vectors of rows as they lie.
 
     Of another, the rows are gathered and the lanes are features: a row without a share costs
     nothing, and no sum runs across lanes.
     """
-    cdef Py_ssize_t k, step = model.n_components * LANES * WIDE
+    cdef Py_ssize_t k, own = 0, step = model.n_components * LANES * WIDE
     cdef const double *weight
     cdef Share share
     cdef bint turned = False
     all_places(step, model.n_features, n_tiles, scratch.all_places)
-    for k in range(model.n_components):
+    while True:
+        k = take_next(shared, &own)
+        if k >= model.n_components:
+            return
         weight = joint + k * LANES * WIDE
         share = share_of(weight, step, n_tiles)
         if share.rows == 0:

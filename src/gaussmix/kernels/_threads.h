@@ -1,15 +1,32 @@
-/* What a team of OpenMP threads needs before it is started. */
+/* What a team of OpenMP threads needs before it is started, and while it runs. */
 #ifndef GAUSSMIX_THREADS_H
 #define GAUSSMIX_THREADS_H
+
+#include <stddef.h>
 
 #ifdef _OPENMP
 #include <omp.h>
 #define GAUSSMIX_OPENMP _OPENMP
 static int openmp_max_threads(void) { return omp_get_max_threads(); }
+/* Of the parallel region that the caller runs in. */
+static int team_size(void) { return omp_get_num_threads(); }
+static void wait_for_team(void) {
+#pragma omp barrier
+}
 #else
 #define GAUSSMIX_OPENMP 0
 static int openmp_max_threads(void) { return 1; }
+static int team_size(void) { return 1; }
+static void wait_for_team(void) {}
 #endif
+
+/* 0, 1, 2, ...: from a counter that several threads share, or from the caller's own. */
+static ptrdiff_t take_next(ptrdiff_t *shared, ptrdiff_t *own) {
+#if defined(_OPENMP)
+    if (shared) return __atomic_fetch_add(shared, 1, __ATOMIC_RELAXED);
+#endif
+    return shared ? (*shared)++ : (*own)++;
+}
 
 #if defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
 #include <pthread.h>
