@@ -44,7 +44,8 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     if bad >= 0 and team == NULL:
         return first + bad
     if bad >= 0:
-        team.bad_row = first + bad  # seen below by all, even if X is changed meanwhile
+        # Seen below by all, even if X is changed meanwhile.
+        tell_team(&team.bad_row, first + bad)
     if problem.weight == NULL:
         for row in range(count):
             workspace.weight[row] = 1.0

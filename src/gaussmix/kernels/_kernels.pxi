@@ -126,6 +126,7 @@ cdef extern from "_threads.h" nogil:
     int startable_threads(int wanted)
     int team_size()
     void wait_for_team()
+    void tell_team(Py_ssize_t *shared, Py_ssize_t value)
     Py_ssize_t take_next(Py_ssize_t *shared, Py_ssize_t *own)
 
 cdef extern from "_level.h":

@@ -28,6 +28,15 @@ static ptrdiff_t take_next(ptrdiff_t *shared, ptrdiff_t *own) {
     return shared ? (*shared)++ : (*own)++;
 }
 
+/* The same value may come from several threads at once. */
+static void tell_team(ptrdiff_t *shared, ptrdiff_t value) {
+#if defined(_OPENMP)
+    __atomic_store_n(shared, value, __ATOMIC_RELAXED);
+#else
+    *shared = value;
+#endif
+}
+
 #if defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
 #include <pthread.h>
 
