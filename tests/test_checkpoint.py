@@ -85,6 +85,20 @@ def test_a_fit_that_was_done_is_answered_from_its_file(tmp_path):
     assert told == []
 
 
+@pytest.mark.parametrize("algorithm", ["em", "hard", "stochastic", "annealed", ["annealed", "em"]])
+@pytest.mark.parametrize("end", [1, 3])
+def test_a_fit_that_a_callback_has_ended_goes_on(tmp_path, algorithm, end):
+    X = np.random.default_rng(0).random((300, 3))  # no clusters: hard EM, too, has a way to go
+    path = tmp_path / "fit.gmix"
+    arguments = {"algorithm": algorithm, "tol": 1e-9, "start": "random_from_data"}
+    whole = gm.fit(X, 3, seed=0, **arguments)
+    stopped = gm.fit(
+        X, 3, seed=0, checkpoint=path, callback=lambda state: state.iteration == end, **arguments
+    )
+    assert stopped.n_iter < whole.n_iter
+    same(gm.fit(X, 3, resume=path, **arguments), whole)
+
+
 def test_another_fit_is_refused(tmp_path):
     X, path = rows(300), tmp_path / "fit.gmix"
     gm.fit(X, 3, seed=0, checkpoint=path)

@@ -169,8 +169,10 @@ def test_a_stream_that_drifts_too_far_for_its_means_tells_so_once(X, began):
     online = gm.OnlineMixture(1, start_rows=600, half_life=1.0, seed=0)
     fed(online, X[:1200] + began, 600)
     assert online.mixture.n_components == 1
-    fed(online, X[:4000] + 2.0**34, 2000)
-    assert online.n_updates == 3
+    # The first covariances after the leap are rounding errors of its square, the next ones may be
+    # the floor that these set.
+    fed(online, X + 2.0**34, 2000)
+    assert online.n_updates == 4
     with pytest.warns(gm.PrecisionWarning, match="the mean of component 0 is 1.71799e"):
         means = online.mixture.means
     online.update(X[:2000] + 2.0**34)

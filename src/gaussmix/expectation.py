@@ -13,9 +13,9 @@ from .rules import SOFT, Rule
 from .sources import Rows, Source
 from .statistics import SufficientStatistics, from_accumulator
 
-# The same where one batch follows the other: the second thread is awake, and for the rest see
-# `threads.share_briefly`. 1,000 rows (D = 8, K = 16), 3.2e6 of these, take 30 us on two threads and
-# 53 on one (Xeon, AVX-512).
+# Passes of fewer flops stay on one thread where one batch follows the other: the second thread is
+# awake, and for the rest see `threads.share_briefly`. 1,000 rows (D = 8, K = 16), 3.2e6 of these,
+# take 30 us on two threads and 53 on one (Xeon, AVX-512).
 STREAM_FLOPS = 1 << 21
 SHORT_SLOTS = 16  # few rows of a stream: cut into blocks, to share them among threads
 BRIEF_SECONDS, SLOWEST = 1e-3, 4e9  # no E-step takes longer than the first, and a second for these

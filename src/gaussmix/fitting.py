@@ -22,7 +22,7 @@ from .options import FitOptions, check_memory, check_rows, checked
 from .results import FitResult, IterationState
 from .search import Search
 from .sources import Rows, open_rows
-from .start import KMEANS_ITERATIONS, RACED_ITERATIONS, Start, StartMaker
+from .start import KMEANS_ITERATIONS, ROUGH_ITERATIONS, Start, StartMaker
 from .summary import Summary, summarise
 
 
@@ -286,7 +286,7 @@ def run_in_frame(
         count,
         short_slots=SHORT_SLOTS if rounds else 0,
     )
-    kmeans_iterations = RACED_ITERATIONS if rounds else KMEANS_ITERATIONS
+    kmeans_iterations = ROUGH_ITERATIONS if rounds else KMEANS_ITERATIONS
     maker = StartMaker(X, weight, summary, expectation, chosen, floor, kmeans_iterations)
     attempts = Attempts(maker, options, rng, callback, adapt, journal)
     search = Search(attempts, previous_log_likelihood, proposals, rank, rounds)

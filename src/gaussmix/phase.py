@@ -34,7 +34,11 @@ class Phase:
         if journal is not None and journal.begin(self, self.max_iter) is not None:
             return
         self.iterate(callback)
-        if journal is not None and not self.stopped and self.stop is None:
+        if journal is None:
+            return
+        if self.stopped:
+            journal.current = None  # within an iteration: its entry stays as it was
+        elif self.stop is None:
             journal.end(self, "max_iter")
 
     def pass_over_rows(self, rule: Rule) -> SufficientStatistics | None:
@@ -87,7 +91,8 @@ class Phase:
             tol=task.tol,
             max_iter=max_iter,
             callback=task.observer(callback, done),
-            journal=task.journal,
+            # If the callback has ended the fit, a resumed one makes more iterations.
+            journal=None if self.stopped else task.journal,
         )
         return end._replace(
             log_likelihood=self.log_likelihood[:done] + end.log_likelihood,

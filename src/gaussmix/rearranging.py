@@ -92,7 +92,7 @@ def reduction(mixture: Mixture, n_components: int) -> np.ndarray:
             groups[groups == j] = i
         costs[gone] = costs[:, gone] = np.inf
         alive = alive[groups[alive] == alive]
-    # A group is known by its first component. NumPy's functions of sets would load `numpy.ma`.
+    # A group is known by its first component.
     return (np.cumsum(groups == np.arange(count)) - 1)[groups]
 
 
@@ -133,7 +133,7 @@ class _Moments:
     def _pairs(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights, means and covariances of components `i` and `j` as one."""
         weight = self.weights[i] + self.weights[j]
-        share = (self.weights[j] / weight)[:, None]
+        share = (self.weights[j] / np.where(weight > 0.0, weight, 1.0))[:, None]
         gap = self.means[j] - self.means[i]
         own = self.covariances[i]
         both = self.covariances[j] - own

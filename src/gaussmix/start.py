@@ -25,7 +25,7 @@ KINDS = ("kmeans", "k-means++", "random", "random_from_data")
 KMEANS_ROWS = 20_000  # seeding and k-means see a random sample of at most this many rows
 KMEANS_ITERATIONS = 100
 NARROWEST = 1e-6  # a sample may span that much less than all rows, but k-means squares it
-RACED_ITERATIONS = 10  # where several starts compete, EM sorts them out
+ROUGH_ITERATIONS = 10  # where components are rearranged afterwards
 KMEANS_TOL = 1e-4  # nats per row of the classification log-likelihood
 RESPONSIBILITY_CHUNK = 1 << 16  # rows whose responsibilities are held at once
 # Of many rows a sample is enough to try several k-means with the EM that follows; see `_tried`.

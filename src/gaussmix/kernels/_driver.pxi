@@ -133,8 +133,8 @@ cdef Py_ssize_t slots_alone(const Problem *problem, int n_threads) noexcept nogi
     """How many slots, from the first on, are one thread's each; the others are a team's.
 
     Seven slots would be four for one thread and three for another. What is left over when all
-    have as many is worked on block by block: each packs the block itself, takes a part of its
-    tiles for the densities, and then component after component for the moments. No sum gets
+    have as many is worked on block by block, if that pays: each packs the block itself, takes a
+    part of its tiles for the densities, and then component after component for the moments. No sum gets
     other terms by that, or in another order: the bits are those of one thread.
     """
     cdef const Model *model = &problem.model
