@@ -1,6 +1,5 @@
-"""G: processes of every kind, many threads on one estimator, and the floating-point mode."""
+"""G: processes of every kind and many threads on one estimator."""
 
-import ctypes
 import os
 import sys
 import threading
@@ -104,67 +103,3 @@ def test_g8_g9_scores_see_one_whole_model_while_two_threads_fit():
     workers[2].join()
     assert found <= whole
     assert all(error.startswith("fit already running on this object") for error in errors)
-
-
-# -- the floating-point mode
-
-EXCEPTIONS = 0x3F  # of MXCSR: flags that arithmetic raises; all else is the mode
-FLUSH, ZEROS = 0x8000, 0x0040  # FTZ and DAZ
-
-
-class _Mode:
-    """The control words of the calling thread, by the C library's fegetenv (x86-64 glibc)."""
-
-    def __init__(self):
-        self.library = ctypes.CDLL(None)
-        self.words = (ctypes.c_uint32 * 8)()
-
-    def get(self):
-        self.library.fegetenv(self.words)
-        return self.words[0] & 0xFFFF, self.words[7] & ~EXCEPTIONS
-
-    def set(self, mxcsr):
-        self.library.fegetenv(self.words)
-        self.words[7] = mxcsr
-        self.library.fesetenv(self.words)
-
-
-def _calls(tmp_path):
-    X = np.random.default_rng(0).standard_normal((30_000, 3))
-    model = gm.fit(X[:500], 2, seed=0).mixture
-    path = tmp_path / "model.gmix"
-    yield from (
-        lambda method=method: getattr(model, method)(X, n_threads=2)
-        for method in ("logpdf", "predict", "predict_proba", "log_joint", "mahalanobis", "bic")
-    )
-    for covariance_type in ("full", "tied", "diag", "spherical"):
-        yield lambda kind=covariance_type: gm.fit(X[:500], 2, covariance_type=kind, seed=0)
-    yield lambda: gm.fit(X, 2, start=model, n_threads=2, tol=1.0)
-    for algorithm in ("hard", "stochastic", "annealed"):
-        yield lambda how=algorithm: gm.fit(X[:300], 2, algorithm=how, seed=0, tol=1e-2)
-    yield lambda: gm.select(X[:200], [1, 2], seed=0)
-    yield lambda: gm.OnlineMixture(2, seed=0).update(X[:2000]).mixture
-    yield lambda: model.modes()
-    yield lambda: model.hills(X[:100])
-    yield lambda: model.sample(100, seed=0)
-    yield lambda: model.nearest(X[:100])
-    yield lambda: (model.save(path), gm.load(path))
-
-
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux") or os.uname().machine != "x86_64",
-    reason="the layout of fenv_t is that of glibc on x86-64",
-)
-@pytest.mark.parametrize("flush", [0, FLUSH | ZEROS])
-@pytest.mark.filterwarnings("ignore::gaussmix.errors.GaussmixWarning")
-def test_a20_no_call_changes_the_floating_point_mode(tmp_path, flush):
-    mode = _Mode()
-    calls = list(_calls(tmp_path))
-    before = mode.get()
-    try:
-        for number, call in enumerate(calls):
-            mode.set(before[1] | flush)
-            call()
-            assert mode.get() == (before[0], before[1] | flush), number
-    finally:
-        mode.set(before[1])
