@@ -1,7 +1,7 @@
 """Modes and hills."""
 
 from gaussmix import merge
-from gaussmix import modes as modes_module
+from gaussmix.hills import modes as modes_module
 
 from . import _data
 

@@ -47,7 +47,7 @@ def run_python():
 @pytest.fixture
 def short_calls(monkeypatch):
     """Cuts every pass over the rows into several calls."""
-    from gaussmix import evaluation, expectation
+    from gaussmix.passes import evaluation, expectation
 
     for module in (evaluation, expectation):
         monkeypatch.setattr(module, "CALL_FLOPS", 1 << 17)

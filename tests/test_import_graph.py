@@ -10,60 +10,34 @@ import gaussmix
 
 ROOT = Path(gaussmix.__file__).parent
 
-# From the bottom to the top, as in docs/design.md. A module may import its own tier (without
-# cycles) and those below. Files whose names begin with an underscore stand beside what they serve.
+# From the bottom to the top, as in docs/design.md: modules and folders of the package. Each may
+# import its own tier and those below; no modules import each other in a circle.
 TIERS = [
-    ["errors", "_build_info"],
-    ["kernels"],
-    ["threads", "_validate", "_convert", "_output", "_parameters", "backends", "stopping"],
-    ["_files", "container", "records"],
-    ["statistics", "rules", "criteria", "sources"],
-    ["covariance"],
-    ["evaluation"],
-    ["expectation", "chi_square", "options"],
-    ["posteriors"],
-    ["_line", "_landscape", "_basins", "_peaks", "modes", "hills"],
-    ["gate", "conditional", "information", "univariate", "scorer", "c_api", "numba_api"],
-    ["_exchange", "c_code", "interchange", "onnx_graph"],
-    ["_derived", "mixture"],
-    ["maximisation", "merging", "schedule", "first_rows", "summary"],
-    ["results"],
-    ["em"],
-    ["task", "phase", "matching"],
-    ["stochastic", "annealing"],
-    ["algorithms"],
-    ["diagnosis", "start", "reseeding", "neighbours"],
-    ["rearranging"],
-    ["checkpoint", "_checkpoint_record", "keeping", "attempts", "search", "frame", "given_start"],
-    ["advance", "recursion", "_online_record"],
-    ["fitting", "progress", "_npy"],
-    ["stream"],
-    ["_drawing", "plotting", "_panels", "_curves", "_hill_plot"],
-    ["_sweep", "selection", "selecting", "_selection_record"],
-    ["datasets", "tables", "_delimited", "online"],
-    ["persistence"],
-    [
-        "estimator",
-        "_sklearn_parameters",
-        "_sklearn_rows",
-        "_sklearn_scores",
-        "_sklearn_state",
-        "_verbose",
-    ],
-    ["_report", "_arguments", "_fit_command", "cli"],
+    ["errors", "_build_info", "kernels"],
+    ["inputs", "datasets", "numba_api"],
+    ["criteria", "files", "rules", "stopping", "threads"],
+    ["backends", "statistics"],
+    ["c_api", "covariance", "hills", "passes"],
+    ["embedding"],
+    ["model"],
+    ["algorithms", "persistence"],
+    ["plotting", "starts"],
+    ["fitting"],
+    ["selection", "streams"],
+    ["cli", "estimator"],
     ["__init__", "__main__"],
 ]
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 
 # What may be imported beside NumPy and the standard library, and where.
 OTHERS = {
-    "sklearn": {"estimator", "_sklearn_rows", "_sklearn_scores", "_verbose", "interchange"},
-    "onnx": {"onnx_graph"},
+    "sklearn": {"estimator", "embedding"},
+    "onnx": {"embedding"},
     "numba": {"kernels", "numba_api"},
-    "matplotlib": {"_drawing", "_panels", "_hill_plot"},
-    "tqdm": {"progress", "_fit_command"},
-    "pyarrow": {"tables"},
-    "scipy": {"_sklearn_parameters"},  # scikit-learn brings it
+    "matplotlib": {"plotting"},
+    "tqdm": {"fitting", "cli"},
+    "pyarrow": {"cli"},
+    "scipy": {"estimator"},  # scikit-learn brings it
     "pandas": set(),
     "cpuinfo": set(),
 }
@@ -109,15 +83,28 @@ def test_a_module_imports_only_what_stands_below_it(path):
 
 def test_the_design_says_where_every_module_is():
     table = (Path(__file__).parent.parent / "docs" / "design.md").read_text("utf-8")
-    missing = {part for part in map(_part, _files()) if f"`{part}`" not in table}
+    modules = {path.stem for path in _files() if _part(path) != "kernels"}
+    missing = {name for name in modules if f"`{name}`" not in table}
     assert missing == {"__init__", "__main__"}
 
 
 def test_there_are_no_cycles():
-    graph = {}
-    for path in _files():
-        graph.setdefault(_part(path), set()).update(_own_parts(path) - {_part(path)})
+    modules = {path.relative_to(ROOT).with_suffix("").parts: path for path in _files()}
+
+    def module_of(names):  # an import names a module, or something that is in one
+        known = (names[:2], (names[0], "__init__"), names[:1])
+        return next((module for module in known if module in modules), None)
+
+    graph = {
+        module: {module_of(names) for names in _imports(path)[0]} - {None}
+        for module, path in modules.items()
+    }
     TopologicalSorter(graph).prepare()  # a CycleError names the modules
+
+
+def test_every_folder_says_what_is_in_it():
+    for path in ROOT.glob("*/__init__.py"):
+        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
 
 
 def test_only_backends_knows_the_kernels_behind_their_vocabulary():
@@ -128,9 +115,9 @@ def test_only_backends_knows_the_kernels_behind_their_vocabulary():
             assert names[0] != "kernels" or names[1] == "contract", (path.name, names)
 
 
-def test_only_validate_converts_what_users_pass():
+def test_only_inputs_converts_what_users_pass():
     for path in _files():
-        if _part(path) in ("_validate", "_convert"):
+        if _part(path) == "inputs":
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Attribute):

@@ -14,7 +14,8 @@ import pytest
 
 import gaussmix as gm
 import model_files
-from gaussmix import InvalidInputError, Mixture, ModelFileError, container, persistence
+from gaussmix import InvalidInputError, Mixture, ModelFileError, persistence
+from gaussmix.files import container
 from model_files import changed, frame, parts, tiled
 
 MEANS = np.array([[0.1, 1e-30, 3.0], [4.0, 5e20, 6.0]])

@@ -5,10 +5,11 @@ import pytest
 from sklearn.cluster import KMeans
 
 import gaussmix as gm
-from gaussmix import em, expectation, maximisation
+from gaussmix.algorithms import em, maximisation
+from gaussmix.algorithms.matching import assignment, matched
 from gaussmix.covariance import Floor
-from gaussmix.expectation import Expectation
-from gaussmix.matching import assignment, matched
+from gaussmix.passes import expectation
+from gaussmix.passes.expectation import Expectation
 from gaussmix.rules import HARD
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -430,7 +431,7 @@ def test_annealing_from_a_given_start_does_not_depend_on_the_seed(X, start):
 
 
 def test_the_command_runs_the_algorithms_it_is_told(capsys):
-    from gaussmix.cli import main
+    from gaussmix.cli.commands import main
 
     assert main(["fit", "faithful", "-k", "2", "--algorithm", "stochastic,hard"]) == 0
     assert "algorithm stochastic, then hard" in capsys.readouterr().out

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
-
-from .test_mixture import TYPES, random_mixture
+from mixtures import TYPES, random_mixture
 
 RTOL_SUM = 1e-12  # n eps, for the few thousand terms summed here
 

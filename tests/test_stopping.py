@@ -257,7 +257,7 @@ def test_the_estimator_takes_max_seconds(slow_clock, short_calls):
 
 
 def test_the_command_takes_max_seconds(tmp_path, capsys, slow_clock):
-    from gaussmix.cli import main
+    from gaussmix.cli.commands import main
 
     path = tmp_path / "x.csv"
     np.savetxt(path, rows(300), delimiter=",")

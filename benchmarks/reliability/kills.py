@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import gaussmix as gm
-from gaussmix import container
+from gaussmix.files import container
 
 from . import _counts
 

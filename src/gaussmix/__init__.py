@@ -60,27 +60,27 @@ __all__ = [
 
 # Loaded at first use: the import stays as good as free for programs that may not need it.
 _LAZY = {
-    "Clusters": ("merging", "Clusters"),
-    "FitResult": ("results", "FitResult"),
-    "GaussianMixture": ("estimator", "GaussianMixture"),
-    "Mixture": ("mixture", "Mixture"),
-    "Modes": ("modes", "Modes"),
-    "Scorer": ("scorer", "Scorer"),
-    "OnlineMixture": ("online", "OnlineMixture"),
+    "Clusters": ("model.merging", "Clusters"),
+    "FitResult": ("algorithms.results", "FitResult"),
+    "GaussianMixture": ("estimator.gaussian_mixture", "GaussianMixture"),
+    "Mixture": ("model.mixture", "Mixture"),
+    "Modes": ("hills.modes", "Modes"),
+    "Scorer": ("embedding.scorer", "Scorer"),
+    "OnlineMixture": ("streams.online", "OnlineMixture"),
     "c_api": ("c_api", None),
     "criteria": ("criteria", None),
     "datasets": ("datasets", None),
-    "fit": ("fitting", "fit"),
+    "fit": ("fitting.fit", "fit"),
     "get_include": ("c_api", "get_include"),
     "load": ("persistence", "load"),
-    "merge": ("merging", "merge"),
+    "merge": ("model.merging", "merge"),
     "numba_api": ("numba_api", None),
     "plotting": ("plotting", None),
     "rules": ("rules", None),
-    "Selection": ("selection", "Selection"),
+    "Selection": ("selection.selection", "Selection"),
     "SufficientStatistics": ("statistics", "SufficientStatistics"),
     "save": ("persistence", "save"),
-    "select": ("selecting", "select"),
+    "select": ("selection.select", "select"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf, log
 
-from . import _validate
+from .inputs import validate
 
 # As people write them; "cv" is what cross-validation finds (see `gaussmix.select`).
 NAMES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "CV"}
@@ -53,7 +53,7 @@ def bic(log_likelihood: float, n_parameters: int, n_samples: float) -> float:
     ----------
     Schwarz (1978), Annals of Statistics 6(2), 461-464; here times -2.
     """
-    n_samples = _validate.real("n_samples", n_samples, 0.0, low_open=True)
+    n_samples = validate.real("n_samples", n_samples, 0.0, low_open=True)
     return -2.0 * log_likelihood + n_parameters * log(n_samples)
 
 
@@ -96,7 +96,7 @@ def aicc(log_likelihood: float, n_parameters: int, n_samples: float) -> float:
     ----------
     Hurvich & Tsai (1989), Biometrika 76(2), 297-307.
     """
-    n_samples = _validate.real("n_samples", n_samples, 0.0, low_open=True)
+    n_samples = validate.real("n_samples", n_samples, 0.0, low_open=True)
     rest = n_samples - n_parameters - 1.0
     if rest <= 0.0:
         return inf

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from . import _validate, container, records
 from .errors import GaussmixError, InvalidInputError, ModelFileError
-from .mixture import Mixture
+from .files import container, records
+from .inputs import validate
+from .model.mixture import Mixture
 
 # Kinds of files: the module and the class whose `_of_record` reads them. Loaded when one comes.
 KINDS = {
-    "mixture": ("mixture", "Mixture"),
+    "mixture": ("model.mixture", "Mixture"),
     "statistics": ("statistics", "SufficientStatistics"),
-    "fit": ("results", "FitResult"),
-    "selection": ("selection", "Selection"),
-    "online": ("online", "OnlineMixture"),
+    "fit": ("algorithms.results", "FitResult"),
+    "selection": ("selection.selection", "Selection"),
+    "online": ("streams.online", "OnlineMixture"),
 }
 
 
@@ -46,7 +47,7 @@ def save(model, path: str | os.PathLike, *, feature_names: Sequence[str] | None 
     """
     if not hasattr(model, "_of_record"):
         raise InvalidInputError(
-            f"model is {_validate.shown(model)} ({type(model).__name__}), which has no form in a "
+            f"model is {validate.shown(model)} ({type(model).__name__}), which has no form in a "
             "model file. Give what fit returns, or its mixture."
         )
     if feature_names is None:
@@ -83,7 +84,7 @@ def load(path: str | os.PathLike, max_bytes: int = container.SIZE_CAP):
     The format is that of docs/file-format.md. The file is read once into memory; its arrays are
     checked where they lie and copied into the model.
     """
-    max_bytes = _validate.integer("max_bytes", max_bytes, 0)
+    max_bytes = validate.integer("max_bytes", max_bytes, 0)
     return model_of(container.read(path, max_bytes), os.fspath(path))
 
 
@@ -96,7 +97,7 @@ def model_of(record: container.Record, name: str):
         )
     if record.kind not in KINDS:
         raise ModelFileError(
-            f"{name} holds a {_validate.shown(record.kind)}, which this gaussmix does not know. "
+            f"{name} holds a {validate.shown(record.kind)}, which this gaussmix does not know. "
             f"Known are: {', '.join(KINDS)}."
         )
     module, attribute = KINDS[record.kind]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _validate
 from .errors import InvalidInputError
+from .inputs import validate
 from .kernels import contract
 
 
@@ -78,8 +78,8 @@ class Stochastic:
     objective = "log_likelihood"
 
     def __init__(self, average: bool = False, polish: int = 10) -> None:
-        self.average = _validate.flag("average", average)
-        self.polish = _validate.integer("polish", polish, 0)
+        self.average = validate.flag("average", average)
+        self.polish = validate.integer("polish", polish, 0)
 
     def __repr__(self) -> str:
         return f"Stochastic(average={self.average}, polish={self.polish})"
@@ -128,8 +128,8 @@ class Annealed:
     objective = "log_likelihood"
 
     def __init__(self, beta: float = 0.1, n_iter: int = 50) -> None:
-        self.beta = _validate.real("beta", beta, 0.0, 1.0, low_open=True)
-        self.n_iter = _validate.integer("n_iter", n_iter, 1)
+        self.beta = validate.real("beta", beta, 0.0, 1.0, low_open=True)
+        self.n_iter = validate.integer("n_iter", n_iter, 1)
 
     def __repr__(self) -> str:
         return f"Annealed(beta={self.beta}, n_iter={self.n_iter})"
@@ -190,7 +190,7 @@ def algorithms(value: object) -> tuple[Algorithm, ...]:
     if not found:
         names = ", ".join(repr(name) for name in NAMED)
         raise InvalidInputError(
-            f"algorithm is {_validate.shown(value)}; pass one of {names}, an object of "
+            f"algorithm is {validate.shown(value)}; pass one of {names}, an object of "
             "gaussmix.rules, or a list of such to run one after the other."
         )
     return tuple(found)

@@ -6,8 +6,8 @@ from math import isfinite
 
 import numpy as np
 
-from . import _validate
 from .errors import InvalidInputError
+from .inputs import validate
 from .kernels import contract
 
 _ARRAYS = ("shift", "mass", "first", "second")
@@ -77,9 +77,9 @@ class SufficientStatistics:
     ) -> None:
         given = (shift, mass, first, second)
         scalars = (log_likelihood, classification, entropy, weight, n_rows, label_sum)
-        _validate.choice("layout", layout, tuple(contract.LAYOUTS))
+        validate.choice("layout", layout, tuple(contract.LAYOUTS))
         for name, value in zip(_ARRAYS, given, strict=True):
-            array = _validate.array(name, value).copy()
+            array = validate.array(name, value).copy()
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         object.__setattr__(self, "layout", layout)
@@ -168,7 +168,7 @@ class SufficientStatistics:
 
     def __mul__(self, factor: float) -> SufficientStatistics:
         """All sums times `factor` >= 0 (forgetting); `n_rows` and `label_sum` stay."""
-        factor = _validate.real("factor", factor, 0.0)
+        factor = validate.real("factor", factor, 0.0)
         scaled = {name: factor * getattr(self, name) for name in (*_ARRAYS[1:], *_SUMS)}
         return self._with(**scaled)
 
@@ -180,7 +180,7 @@ class SufficientStatistics:
         With e = old - new: first' = first + mass e and
         second' = second + first e^T + e first^T + mass e e^T.
         """
-        shift = _validate.array("shift", shift, self.shift.shape).copy()
+        shift = validate.array("shift", shift, self.shift.shape).copy()
         e = self.shift - shift
         mass, first = self.mass[:, None], self.first
         if self.layout in ("spherical", "diag"):
@@ -197,18 +197,18 @@ class SufficientStatistics:
 
         Errors as `Mixture.save`.
         """
-        from .container import write
+        from .files.container import write
 
         write(path, self._record())
 
     def _record(self):
-        from .records import statistics_record
+        from .files.records import statistics_record
 
         return statistics_record(self)
 
     @classmethod
     def _of_record(cls, record) -> SufficientStatistics:
-        from .records import statistics_of
+        from .files.records import statistics_of
 
         return statistics_of(record, cls)
 

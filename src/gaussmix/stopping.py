@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from . import _validate
 from .errors import FitStoppedError, InvalidInputError
+from .inputs import validate
 
 MAX_SECONDS, CANCELLED = "max_seconds", "cancelled"
 REASONS = (MAX_SECONDS, CANCELLED)  # the stop reasons of fits that ended early
@@ -57,10 +57,10 @@ def within(max_seconds: float | None = None, cancel: Any = None) -> Iterator[Non
         If `max_seconds` is not above 0, or `cancel` cannot be asked ``is_set()``.
     """
     if max_seconds is not None:
-        max_seconds = _validate.real("max_seconds", max_seconds, 0.0, low_open=True)
+        max_seconds = validate.real("max_seconds", max_seconds, 0.0, low_open=True)
     if cancel is not None and not callable(getattr(cancel, "is_set", None)):
         raise InvalidInputError(
-            f"cancel is {_validate.shown(cancel)}; pass a threading.Event, or another object "
+            f"cancel is {validate.shown(cancel)}; pass a threading.Event, or another object "
             "with a method is_set."
         )
     limited = max_seconds is not None or cancel is not None

@@ -18,8 +18,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from time import perf_counter
 
-from . import _validate
 from .errors import BackendWarning, warn
+from .inputs import validate
 
 # More threads than any machine has cores is a typing error; a thread pool of that size may not
 # even start. Results never depend on the number, so the cap changes nothing but the schedule.
@@ -79,7 +79,7 @@ def resolve(n_threads: int | None = None) -> int:
     """
     global _default
     if n_threads is not None:
-        count = min(_validate.integer("n_threads", n_threads, 1), MAX_THREADS)
+        count = min(validate.integer("n_threads", n_threads, 1), MAX_THREADS)
     else:
         if _default is None:
             _default = _from_environment() or available_cpus()
@@ -127,7 +127,7 @@ def thread_limit(n: int) -> AbstractContextManager[None]:
     ...     gm.config()["threads"]
     1
     """
-    return _limited(min(_validate.integer("n", n, 1), MAX_THREADS))
+    return _limited(min(validate.integer("n", n, 1), MAX_THREADS))
 
 
 @contextmanager
@@ -223,7 +223,7 @@ def _from_environment() -> int | None:
             if 1 <= count <= MAX_THREADS:
                 return count
         warn(
-            f"{variable} is {_validate.shown(text)}, which is not a number of threads from 1 to "
+            f"{variable} is {validate.shown(text)}, which is not a number of threads from 1 to "
             f"{MAX_THREADS}; it is ignored. Set it to a positive integer, or unset it.",
             BackendWarning,
         )

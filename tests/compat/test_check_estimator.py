@@ -6,7 +6,7 @@ pytest.importorskip("sklearn")
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gaussmix.estimator import GaussianMixture
+from gaussmix.estimator.gaussian_mixture import GaussianMixture
 
 pytestmark = [
     # The suite fits a few, often equal, rows, and is about the interface.

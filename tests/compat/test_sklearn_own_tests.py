@@ -38,12 +38,12 @@ ARRAY_API = {
 MODULES = {
     "test_gaussian_mixture": (
         "from sklearn.mixture import GaussianMixture\n",
-        "from gaussmix.estimator import GaussianMixture\n",
+        "from gaussmix.estimator.gaussian_mixture import GaussianMixture\n",
     ),
     "test_mixture": (
         "from sklearn.mixture import BayesianGaussianMixture, GaussianMixture\n",
         "from sklearn.mixture import BayesianGaussianMixture\n"
-        "from gaussmix.estimator import GaussianMixture\n",
+        "from gaussmix.estimator.gaussian_mixture import GaussianMixture\n",
     ),
 }
 # scikit-learn's tests expect no warning of ours, and leave its own ones alone.

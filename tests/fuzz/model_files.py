@@ -42,7 +42,8 @@ def input_of(file):
 
 def check(data):
     """What must hold for any input; True if it was a model."""
-    from gaussmix import ModelFileError, container, persistence
+    from gaussmix import ModelFileError, persistence
+    from gaussmix.files import container
 
     try:
         content = framed(data)
@@ -67,7 +68,8 @@ def golden_fits():
     import json
 
     import gaussmix as gm
-    from gaussmix import container, rules
+    from gaussmix import rules
+    from gaussmix.files import container
 
     algorithms = {
         "checkpoint-em": ["em"],
@@ -86,7 +88,8 @@ def golden_fits():
 def check_checkpoint(content):
     """What must hold for a checkpoint: the fit that it tells of goes on from it, or refuses it."""
     import gaussmix as gm
-    from gaussmix import _checkpoint_record, checkpoint, container
+    from gaussmix.files import container
+    from gaussmix.fitting import checkpoint, checkpoint_record
 
     X, fits = golden_fits()
     for identity, arguments in fits:
@@ -96,11 +99,11 @@ def check_checkpoint(content):
             path.write_bytes(content)
             try:
                 entries, generator = checkpoint.opened(path, identity)
-                saved = _checkpoint_record.Saved(identity, generator, entries)
-                again = b"".join(container.buffers(_checkpoint_record.record_of(saved)))
+                saved = checkpoint_record.Saved(identity, generator, entries)
+                again = b"".join(container.buffers(checkpoint_record.record_of(saved)))
                 path.write_bytes(again)
                 saved = saved._replace(entries=checkpoint.opened(path, identity)[0])
-                twice = b"".join(container.buffers(_checkpoint_record.record_of(saved)))
+                twice = b"".join(container.buffers(checkpoint_record.record_of(saved)))
                 assert twice == again
                 gm.fit(X, resume=path, **arguments)
             except gm.ModelFileError as error:
@@ -120,7 +123,12 @@ def main():
     import atheris
 
     with atheris.instrument_imports(include=["gaussmix"]):
-        from gaussmix import checkpoint, fitting, online, persistence, results, selection  # noqa: F401
+        import gaussmix.algorithms.results
+        import gaussmix.fitting.checkpoint
+        import gaussmix.fitting.fit
+        import gaussmix.persistence
+        import gaussmix.selection.selection
+        import gaussmix.streams.online  # noqa: F401
 
     atheris.Setup(sys.argv, check)
     atheris.Fuzz()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
-from gaussmix import _validate, evaluation
+from gaussmix.inputs import validate
+from gaussmix.passes import evaluation
 
 pandas = pytest.importorskip("pandas")
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -340,11 +341,11 @@ def test_c31_rows_further_apart_than_32_bits_count(dtype):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, bool])
 def test_c17_many_integers_are_converted_piece_by_piece(monkeypatch, dtype):
     X = np.random.default_rng(0).integers(0, 4, (3000, 2)).astype(dtype)
-    monkeypatch.setattr(_validate, "CONVERTED_VALUES", 1000)
+    monkeypatch.setattr(validate, "CONVERTED_VALUES", 1000)
     monkeypatch.setattr(evaluation, "SERIAL_FLOPS", 1000)
-    largest, floats = [], _validate.floats
+    largest, floats = [], validate.floats
     monkeypatch.setattr(
-        _validate, "floats", lambda array, name: largest.append(array.size) or floats(array, name)
+        validate, "floats", lambda array, name: largest.append(array.size) or floats(array, name)
     )
     for method in ("logpdf", "predict", "predict_proba", "log_joint", "mahalanobis"):
         call = getattr(MODEL, method)

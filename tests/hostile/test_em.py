@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
-from gaussmix.expectation import Expectation
+from gaussmix.passes.expectation import Expectation
 
 TYPES = ["full", "tied", "diag", "spherical"]
 # Sums of N terms, each rounded; pairwise or in slots, so that the bound is generous.

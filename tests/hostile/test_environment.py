@@ -46,10 +46,11 @@ def test_l4_importing_adds_only_these_modules_to_those_of_numpy(run_python):
         gaussmix.Mixture
         print(*sorted(imported - before), "then", *sorted(set(sys.modules) - imported))
     """
-    at_import = "_build_info _convert _output _parameters _validate backends errors threads"
-    at_mixture = "_derived _exchange covariance covariance.base covariance.dense "
-    at_mixture += "covariance.diagonal evaluation kernels kernels.contract mixture statistics "
-    at_mixture += "stopping"
+    at_import = "_build_info backends errors inputs inputs.convert inputs.output "
+    at_import += "inputs.parameters inputs.validate threads"
+    at_mixture = "covariance covariance.base covariance.dense covariance.diagonal kernels "
+    at_mixture += "kernels.contract model model.derived model.exchange model.mixture passes "
+    at_mixture += "passes.evaluation statistics stopping"
     imported, more = run_python(code, GAUSSMIX_BACKEND="reference").split("then")
     assert set(imported.split()) == {"__future__", "gaussmix", *own(at_import)}
     assert set(more.split()) == own(at_mixture)

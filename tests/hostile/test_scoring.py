@@ -217,7 +217,7 @@ def test_g4_a_fork_in_any_pass_of_another_threads_fit_takes_no_lock_along(run_py
         import os, signal, threading, warnings
         import numpy as np
         import gaussmix as gm
-        from gaussmix.expectation import Expectation
+        from gaussmix.passes.expectation import Expectation
 
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).standard_normal((500, 3))

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from gaussmix import Mixture, advance
-from gaussmix.advance import Batch, Iterate, by_formula, compiled
+from gaussmix import Mixture
 from gaussmix.covariance import FAMILIES, Floor
 from gaussmix.kernels.contract import MARK_HELD, MARK_NONE, MARK_RAISED, Plan, StepPlan
 from gaussmix.statistics import from_accumulator
+from gaussmix.streams import advance
+from gaussmix.streams.advance import Batch, Iterate, by_formula, compiled
 
 EPS = np.finfo(float).eps
 SHAPES = [(1, 1), (3, 2), (2, 5), (5, 13), (9, 8), (10, 16), (3, 17)]  # K, D

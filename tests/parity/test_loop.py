@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import gaussmix as gm
-from gaussmix import backends, em, evaluation, expectation, maximisation
+from gaussmix import backends
+from gaussmix.algorithms import em, maximisation
 from gaussmix.covariance import FAMILIES, Floor
-from gaussmix.expectation import Expectation
 from gaussmix.kernels import contract
+from gaussmix.passes import evaluation, expectation
+from gaussmix.passes.expectation import Expectation
 from gaussmix.rules import HARD, SOFT
 
 pytestmark = pytest.mark.filterwarnings("ignore::gaussmix.ConvergenceWarning")

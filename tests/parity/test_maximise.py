@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from gaussmix import Mixture
+from gaussmix.algorithms.maximisation import Maximiser, MeansMaximiser, flat_state, mixture_of
 from gaussmix.covariance import FAMILIES, Floor
-from gaussmix.expectation import Expectation
 from gaussmix.kernels import contract
-from gaussmix.maximisation import Maximiser, MeansMaximiser, flat_state, mixture_of
+from gaussmix.passes.expectation import Expectation
 from gaussmix.rules import HARD, SOFT
 
 EPS = np.finfo(float).eps

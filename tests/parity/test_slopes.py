@@ -5,7 +5,7 @@ import pytest
 
 import gaussmix as gm
 from gaussmix import backends
-from gaussmix._landscape import CONCAVE, Landscape
+from gaussmix.hills.landscape import CONCAVE, Landscape
 
 EPS = np.finfo(float).eps
 SHAPES = [(1, 2), (3, 2), (7, 5), (30, 8), (4, 33)]  # K, D

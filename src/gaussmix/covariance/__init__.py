@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import _validate
+from ..inputs import validate
 from .base import CovarianceFamily, Floor, MStep, empty_components
 from .dense import Full, Tied
 from .diagonal import Diagonal, Spherical
@@ -16,5 +16,5 @@ __all__ = ["FAMILIES", "CovarianceFamily", "Floor", "MStep", "empty_components",
 
 def family(covariance_type: str) -> CovarianceFamily:
     """The family called `covariance_type`: "full", "tied", "diag" or "spherical"."""
-    _validate.choice("covariance_type", covariance_type, tuple(FAMILIES))
+    validate.choice("covariance_type", covariance_type, tuple(FAMILIES))
     return FAMILIES[covariance_type]

@@ -1,7 +1,7 @@
 # One step of online EM: the sums of a batch mixed into the running ones, their M-step, and the sums
 # moved to the means that it makes.
 #
-# advance.py states it in NumPy, and does what `advance` declines.
+# streams/advance.py states it in NumPy, and does what `advance` declines.
 
 cdef Py_ssize_t JACOBI_FEATURES = 16  # with more, LAPACK's eigenvalues cost less, for all of NumPy
 cdef int JACOBI_SWEEPS = 40  # it takes 5 to 10

@@ -1,7 +1,7 @@
 # The EM loop over ordinary iterations: M-step, pass over the rows, checks, stopping rule.
 #
-# What is not ordinary is left to em.py, which does that iteration and comes back; `state` then
-# still is what it was before.
+# What is not ordinary is left to algorithms/em.py, which does that iteration and comes back;
+# `state` then still is what it was before.
 
 from libc.math cimport fabs
 from libc.string cimport memcpy

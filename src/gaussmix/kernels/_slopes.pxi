@@ -1,8 +1,8 @@
 # The density as a landscape: steps of a climb, and slope and curvature; lanes are rows.
 #
-# _landscape.py states both in NumPy.
+# hills/landscape.py states both in NumPy.
 
-cdef double CONCAVE = 1e-4  # as in _landscape.py
+cdef double CONCAVE = 1e-4  # as in hills/landscape.py
 
 
 cdef double *aligned_doubles(Py_ssize_t n, void **memory) except NULL:

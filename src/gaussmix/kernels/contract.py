@@ -9,11 +9,11 @@ another, all but its sums. False says that it is not an ordinary one (an empty c
 covariance below the floor or without a Cholesky factor); `then` means nothing in that case.
 
 ``advance(X, sample_weight, state, step, kept, share, needed, accumulators, plan, then, marks,
-n_threads) -> code`` does a step of ``advance.py``: the sums of `state`, times `kept`, and those of
-the rows under its mixture, times `share`, are added up; `then` gets their M-step, and the sums
-moved to the new means. X may have no rows. Sums of STEP_SPHERICAL have the layout LAYOUT_DIAG in
-both states. A component of less mass than `needed` keeps mean and covariance, one
-below the floor is raised to it, and `marks` (K,) int64 gets a MARK_ code for each. `code` is 1 if
+n_threads) -> code`` does a step of ``streams/advance.py``: the sums of `state`, times `kept`, and
+those of the rows under its mixture, times `share`, are added up; `then` gets their M-step, and the
+sums moved to the new means. X may have no rows. Sums of STEP_SPHERICAL have the layout LAYOUT_DIAG
+in both states. A component of less mass than `needed` keeps mean and covariance, one below the
+floor is raised to it, and `marks` (K,) int64 gets a MARK_ code for each. `code` is 1 if
 one is marked, else 0; or -1 where NumPy is to do it, as with rows or sums that are not finite, and
 `then` and `marks` mean nothing. `accumulators` are scratch, `state` is only read.
 
@@ -28,7 +28,7 @@ iteration that is not ordinary (as above, or sums that are not finite, or an obj
 more than a sum's own rounding) is not done: mixture and sums are what they were, and the code is
 LOOP_HANDED_BACK. `accumulators` are scratch.
 
-``ascend(Z, shares, table, steps, lengths)`` writes what ``_landscape.py`` states as `step` for
+``ascend(Z, shares, table, steps, lengths)`` writes what ``hills/landscape.py`` states as `step` for
 full covariances, from posterior probabilities `shares` (n, K); `table` (K, D (D + 1) / 2 + D) holds
 the lower triangles of the precisions S_k^-1, by rows, and the vectors S_k^-1 mu_k.
 

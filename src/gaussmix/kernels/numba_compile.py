@@ -11,7 +11,7 @@ from pathlib import Path
 
 from numba import njit
 
-from . import contract, numba_loop, numba_maximise, numba_moments, numba_stages, numba_tiles
+from ..kernels import contract, numba_loop, numba_maximise, numba_moments, numba_stages, numba_tiles
 
 STAGES = (contract, numba_tiles, numba_stages, numba_moments, numba_maximise, numba_loop)
 

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .contract import (
-    FACTOR_DIAG,
-    FACTOR_FULL,
-    FACTOR_SHARED,
-)
+from .contract import FACTOR_DIAG, FACTOR_FULL, FACTOR_SHARED
 from .numba_tiles import (
     EXP_LOWEST,
     LANES,

@@ -1,0 +1,1 @@
+"""The mixture in other programs: frozen scorers, C, ONNX, scikit-learn, mclust."""

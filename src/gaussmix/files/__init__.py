@@ -1,0 +1,1 @@
+"""Files of models and fits: one container, its records, and reading and writing them whole."""

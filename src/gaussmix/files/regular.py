@@ -1,0 +1,157 @@
+"""Files that strangers may have prepared, read without a hang; and files written at once."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import IO
+
+from ..errors import GaussmixError, InvalidInputError
+
+
+def open_regular(path: str | os.PathLike, error: type[GaussmixError]) -> tuple[IO[bytes], int]:
+    """Binary stream and size in bytes of a regular file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to read; a symbolic link is followed.
+    error : type of GaussmixError
+        Raised for whatever is not a regular file (directory, pipe, device).
+
+    Returns
+    -------
+    stream : binary file object
+        Positioned at the start; the caller closes it.
+    size : int
+        Size of the file that was opened, in bytes.
+
+    Raises
+    ------
+    OSError
+        If the file is absent or may not be read.
+    """
+    # Without O_NONBLOCK, opening a named pipe waits for a writer that may never come.
+    flags = os.O_RDONLY
+    for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    if os.path.isdir(path):  # Windows cannot open a directory at all
+        raise error(f"{os.fspath(path)} is a directory. Give a file.")
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise error(
+                f"{os.fspath(path)} is not a regular file (a pipe or a device). "
+                "Copy its content to a file first."
+            )
+        return os.fdopen(descriptor, "rb"), status.st_size
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(
+    path: str | os.PathLike,
+    error: type[GaussmixError],
+    max_bytes: int,
+    check_start: Callable[[bytes, int], None],
+) -> bytes:
+    """All bytes of a regular file, read once, so that what is checked is also what is used.
+
+    Parameters
+    ----------
+    path, error
+        As in `open_regular`.
+    max_bytes : int
+        A larger file is refused before it is read.
+    check_start : callable
+        Called with the first 64 bytes at most and the size; may refuse the file unread.
+    """
+    stream, size = open_regular(path, error)
+    with stream:
+        check_start(stream.peek(64)[:64] if size else b"", size)
+        if size > max_bytes:
+            raise error(
+                f"{os.fspath(path)} has {size} bytes, at most {max_bytes} are read. "
+                "If you trust it, pass a larger max_bytes."
+            )
+        content = stream.read(size + 1)
+    if len(content) != size:
+        raise error(f"{os.fspath(path)} changed while it was read. Read it again.")
+    return content
+
+
+def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview]) -> None:
+    """Nothing; writes a file, completely or not at all.
+
+    The bytes go to a new file in the same directory, which is flushed to the disk and renamed. So
+    an older file of that name stays whole whatever goes wrong, and keeps its permissions if not.
+    A process that is killed may leave a file ``.gaussmix-*.tmp`` behind.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A symbolic link is followed.
+    pieces : iterable of bytes-like
+
+    Raises
+    ------
+    InvalidInputError
+        If there is something else than a regular file in that place.
+    OSError
+        If the directory is absent, full or not writable.
+    """
+    path = os.fsdecode(path)
+    if not path:  # which realpath takes for the current directory
+        raise InvalidInputError("path is empty. Give the name of a file.")
+    path = os.path.realpath(path)
+    mode = None
+    with suppress(FileNotFoundError):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidInputError(
+                f"{path} is there and is not a regular file. Give another name."
+            )
+        mode = stat.S_IMODE(status.st_mode) & 0o777
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, f".gaussmix-{os.urandom(6).hex()}.tmp")
+    # os.open rather than tempfile: a new file gets the permissions the user's umask asks for.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except OSError as error:
+        error.filename = path  # the name that was given: the temporary one says nothing
+        raise
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            for piece in pieces:
+                stream.write(piece)
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = path, None  # that of a full disk names no file
+        raise
+    _sync_directory(folder)
+
+
+def _sync_directory(folder: str) -> None:
+    """A rename itself must reach the disk too."""
+    if os.name != "posix":  # others have no descriptors of directories
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # one that may be written to, but not read
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

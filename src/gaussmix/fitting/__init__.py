@@ -1,0 +1,1 @@
+"""A fit: options, runs, the best of them, what is told and kept of it."""

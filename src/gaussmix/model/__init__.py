@@ -1,0 +1,1 @@
+"""The mixture as a value, and what can be asked of it."""

@@ -1,0 +1,109 @@
+"""What scoring asks of rows: each one's densities, posteriors, label or distances."""
+
+from math import isfinite
+
+import numpy as np
+
+from .. import backends, stopping, threads
+from ..inputs import validate
+from ..kernels import contract
+from ..kernels.contract import Parameters
+
+CALL_FLOPS = 1 << 30  # about 50 ms of kernel time: signals and callbacks wait no longer
+# About 0.1 ms of one thread. Below it a second thread saves little, and where another program keeps
+# a core busy, waiting for that thread to be scheduled costs up to 20 ms.
+SERIAL_FLOPS = 1 << 22
+FACTOR_LAYOUTS = {
+    contract.FACTOR_DIAG: "diag",
+    contract.FACTOR_FULL: "full",
+    contract.FACTOR_SHARED: "pooled",
+}
+SCORE_ROWS = 1 << 14  # rows whose log densities `log_likelihood` holds at once
+
+
+def row_flops(n_components: int, n_features: int, layout: str = "full") -> int:
+    """Floating-point work of one row in one E-step, with the exponentials; for scheduling."""
+    if layout == "full":
+        return n_components * (2 * n_features * (n_features + 2) + 40)
+    shared = 3 * n_features * n_features if layout == "pooled" else 0
+    return shared + n_components * (8 * n_features + 40)
+
+
+def evaluate(
+    X: np.ndarray,
+    parameters: Parameters,
+    want: int,
+    out: np.ndarray,
+    n_threads: int | None,
+    first: int = 0,
+) -> np.ndarray:
+    """Fill and return `out` with what `want` names, for each row of X from `first` on; O(N K D^2).
+
+    Rows may be integers, as ``validate.data(piecewise=True)`` leaves them.
+
+    Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
+    """
+    n_rows = len(out)
+    flops = n_rows * row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
+    count = _n_threads(flops, n_threads)
+    if flops <= SERIAL_FLOPS:
+        _evaluate_rows(X, slice(first, first + n_rows), parameters, want, out, 1)
+        return out
+    step = max(64, n_rows * CALL_FLOPS * count // flops)
+    if X.dtype.kind != "f":
+        step = min(step, max(64, validate.CONVERTED_VALUES // X.shape[1]))
+    for begin in range(0, n_rows, step):
+        stopping.check()
+        part = out[begin : begin + step]
+        rows = slice(first + begin, first + begin + len(part))
+        with threads.share(count) as n_threads:
+            _evaluate_rows(*_floating(X, rows), parameters, want, part, n_threads)
+    return out
+
+
+def log_likelihood(
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    parameters: Parameters,
+    n_threads: int | None,
+) -> float:
+    """Total ``sum w log p(x)`` in nats, without an array of N numbers; O(N K D^2)."""
+    flops = row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
+    count = _n_threads(len(X) * flops, n_threads)
+    # Not by the thread count: how the sum is cut must not depend on it.
+    step = max(64, min(SCORE_ROWS, CALL_FLOPS // flops))
+    buffer = np.empty(min(len(X), step))
+    # Parts add up with what each addition rounds off (Neumaier 1974): of 2^31 rows that was 1e-12.
+    total = lost = 0.0
+    for begin in range(0, len(X), step):
+        stopping.check()
+        rows = slice(begin, begin + step)
+        out = buffer[: min(step, len(X) - begin)]
+        with threads.share(count) as n_threads:
+            _evaluate_rows(*_floating(X, rows), parameters, contract.WANT_LOGPDF, out, n_threads)
+        if sample_weight is not None:
+            out[sample_weight[rows] == 0.0] = 0.0  # also where the log density is -inf
+            out *= sample_weight[rows]
+        part, before = float(out.sum()), total
+        total += part
+        larger, smaller = (before, part) if abs(before) >= abs(part) else (part, before)
+        lost += (larger - total) + smaller
+    return total + lost if isfinite(lost) else total
+
+
+def _n_threads(flops: int, n_threads: int | None) -> int:
+    """Threads for so much work; an argument is checked even where one thread will do."""
+    if flops > SERIAL_FLOPS or n_threads is not None:
+        count = threads.resolve(n_threads)
+    return count if flops > SERIAL_FLOPS else 1
+
+
+def _floating(X: np.ndarray, rows: slice) -> tuple[np.ndarray, slice]:
+    """`X` and the rows wanted; of integers these rows alone, converted."""
+    return (X, rows) if X.dtype.kind == "f" else (validate.floats(X[rows], "X"), slice(0, None))
+
+
+def _evaluate_rows(X, rows: slice, parameters, want: int, out, n_threads: int) -> None:
+    bad_row = backends.active().evaluate(X[rows], parameters, want, out, n_threads)
+    if bad_row >= 0:
+        validate.raise_nonfinite(X, rows.start + bad_row)

@@ -1,0 +1,1 @@
+"""Where a fit begins: initial mixtures, and components put elsewhere."""

@@ -1,0 +1,1 @@
+"""Mixtures of rows that come one batch after another."""
