@@ -30,12 +30,13 @@ def same(a, b):
 
 def check_resumed(tmp_path, X, n=6, seed=0, **arguments):
     """A fit cancelled at `n` places, and resumed there, is the fit that was not cancelled."""
-    never = After(1_000_000)
-    whole = gm.fit(X, seed=seed, cancel=never, **arguments)
+    path, never = tmp_path / "fit.gmix", After(1_000_000)
+    keep = {"checkpoint": path, "checkpoint_seconds": 0.0}
+    whole = gm.fit(X, seed=seed, cancel=never, **keep, **arguments)
     n_checks = never.asked - never.count
+    same(gm.fit(X, seed=seed, **arguments), whole)
     for count in np.linspace(1, n_checks - 1, n).astype(int).tolist():
-        path = tmp_path / "fit.gmix"
-        keep = {"checkpoint": path, "checkpoint_seconds": 0.0}
+        path.unlink()
         try:
             gm.fit(X, seed=seed, cancel=After(count), **keep, **arguments)
         except gm.FitStoppedError:

@@ -9,6 +9,7 @@ import pytest
 import gaussmix as gm
 from cancelling import ALGORITHMS, After, rows
 from gaussmix import stopping
+from gaussmix.fitting import diagnosis
 
 pytestmark = pytest.mark.filterwarnings("ignore:cancel ended")
 
@@ -207,6 +208,20 @@ def test_repairs_of_a_cancelled_fit_need_no_pass_over_the_rows(short_calls):
             for repair in result.repairs
         }
     assert kinds  # each cancelled fit ended, and those that had collapsed said so
+
+
+def test_of_a_cancelled_fit_the_narrow_columns_of_a_few_components_are_told(short_calls):
+    X = np.repeat(np.random.default_rng(0).normal(size=(9, 2)), 50, axis=0)
+    told = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for result in stops(lambda cancel: gm.fit(X, 9, start=X[::50], cancel=cancel)):
+            floored = [repair for repair in result.repairs if repair.kind == "floor"]
+            told.append([repair.feature is not None for repair in floored])
+    few = [True] * diagnosis.NAMED + [False] * (9 - diagnosis.NAMED)
+    assert few in told  # cancelled before its report, at the latest
+    assert all(known in ([], few) for known in told[:-1])
+    assert told[-1] == [True] * 9
 
 
 # -- select, the estimator

@@ -83,6 +83,15 @@ def check() -> None:
         limits.check()
 
 
+def stopped() -> bool:
+    """Whether what is under way has to end."""
+    try:
+        check()
+    except Stopped:
+        return True
+    return False
+
+
 def max_seconds() -> float | None:
     """The limit of time of what is under way, for its report."""
     limits = _limits.get()

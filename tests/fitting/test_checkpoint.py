@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import threading
 import warnings
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 import gaussmix as gm
 from cancelling import ALGORITHMS, After, rows
-from gaussmix.files import container
+from gaussmix import stopping
+from gaussmix.files import container, regular
 from gaussmix.fitting import checkpoint
 from gaussmix.fitting.checkpoint_record import Saved, identity_of, record_of, saved_of
 from gaussmix.rules import Annealed, Stochastic
@@ -371,6 +373,53 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path):
     resumed = gm.fit(X, 4, tol=0.0, resume=path, callback=told.append)
     same(resumed, whole)
     assert told[0].iteration == 4
+
+
+def test_a_fit_can_be_cancelled_anywhere_while_it_reads_its_file(tmp_path, monkeypatch):
+    X, path = rows(300), tmp_path / "fit.gmix"
+    arguments = {"n_components": 3, "start": "k-means++", "n_starts": 4, "max_iter": 6, "seed": 0}
+    whole = gm.fit(X, checkpoint=path, **arguments)
+    content = path.read_bytes()
+    monkeypatch.setattr(regular, "PIECE", 500)
+    never = After(10**9)
+    with stopping.within(cancel=never):
+        record = container.read(path)
+    n_checks = never.asked - never.count
+    assert n_checks > 2 * len(content) // 500  # pieces are read, then digested
+    _, document = identity_of(record)
+    n_values = sum(map(len, document["entries"])) - len(document["entries"])
+    one = len(X) // checkpoint._DIGESTED + 1  # checks while the rows are digested
+    for count in np.linspace(one, one + n_checks + n_values // 2, 12).astype(int).tolist():
+        with pytest.raises(gm.FitStoppedError):
+            gm.fit(X, resume=path, checkpoint=path, cancel=After(count), **arguments)
+        assert path.read_bytes() == content
+    same(gm.fit(X, resume=path, **arguments), whole)
+
+
+def test_a_fit_that_has_to_end_while_it_writes_leaves_that_to_its_last_file(tmp_path, monkeypatch):
+    X, path, token, ends = rows(300), tmp_path / "fit.gmix", threading.Event(), []
+    write = container.write
+
+    def cancelled_within(path, record):
+        if len(ends) == 3:
+            token.set()
+        try:
+            write(path, record)
+        except stopping.Stopped:
+            ends.append("given up")
+            raise
+        ends.append("written")
+
+    monkeypatch.setattr(container, "write", cancelled_within)
+    keep = {"checkpoint": path, "checkpoint_seconds": 0.0, "callback": lambda _: None}
+    with pytest.warns(gm.ConvergenceWarning, match="cancel ended the fit"):
+        ended = gm.fit(X, 4, seed=0, tol=0.0, cancel=token, **keep)
+    assert ends == [*["written"] * 3, "given up", "written"]
+    assert os.listdir(tmp_path) == ["fit.gmix"]
+    told = []
+    resumed = gm.fit(X, 4, tol=0.0, resume=path, callback=told.append)
+    assert told[0].iteration == ended.n_iter + 1
+    same(resumed, gm.fit(X, 4, seed=0, tol=0.0))
 
 
 def test_a_fit_can_be_cancelled_while_it_looks_whether_the_data_are_those_of_the_file(

@@ -51,7 +51,8 @@ class Repair:
         or "coinciding" (all components are in one place).
     component, feature : int or None
         Of "floor", `feature` is the column with most part in the narrowest direction; None
-        where all are alike ("spherical").
+        where all are alike ("spherical"), and for all but the first five components of a fit that
+        `max_seconds` or `cancel` has ended.
     iteration : int
         First iteration in which it happened; 0 before the first, and for "re-seeded";
         the last one for "coinciding" and for rows of a component that is not at the floor.

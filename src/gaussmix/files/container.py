@@ -19,7 +19,8 @@ import numpy as np
 
 from ..errors import InvalidInputError, ModelFileError
 from ..inputs.parameters import shown
-from .regular import read_regular, write_at_once
+from ..stopping import check
+from .regular import cut, read_regular, write_at_once
 
 MAGIC = b"\x89GMIX\r\n\x1a"
 VERSION = 1
@@ -105,10 +106,7 @@ def buffers(record: Record) -> list[bytes | memoryview]:
         )
     size = PREAMBLE.size + len(header) + offset + DIGEST_SIZE
     pieces = [PREAMBLE.pack(MAGIC, VERSION, len(header), size), header, *payload]
-    digest = _sha256(size)()
-    for piece in pieces:
-        digest.update(piece)
-    return [*pieces, digest.digest()]
+    return [*pieces, _digest(pieces, size)]
 
 
 def write(path: str | os.PathLike, record: Record) -> None:
@@ -133,12 +131,12 @@ def read(path: str | os.PathLike, max_bytes: int = SIZE_CAP) -> Record:
     return unpack(content, name)
 
 
-def unpack(content: bytes, name: str = "the model file") -> Record:
+def unpack(content: bytes | memoryview, name: str = "the model file") -> Record:
     """What the bytes of a model file hold; arrays are read-only views of `content`.
 
     Parameters
     ----------
-    content : bytes
+    content : bytes, or a memoryview of them
     name : str
         What to call it in messages.
 
@@ -147,11 +145,11 @@ def unpack(content: bytes, name: str = "the model file") -> Record:
     ModelFileError
         If anything about the container is not as docs/file-format.md says.
     """
-    _check_preamble(name, content[: PREAMBLE.size], len(content))
+    content = memoryview(content)
+    _check_preamble(name, content[: PREAMBLE.size].tobytes(), len(content))
     _, version, header_size, _ = PREAMBLE.unpack_from(content)
     end = len(content) - DIGEST_SIZE
-    view = memoryview(content)
-    if end < PREAMBLE.size or _sha256(end)(view[:end]).digest() != content[end:]:
+    if end < PREAMBLE.size or _digest([content[:end]], end) != content[end:]:
         raise ModelFileError(f"{name} is damaged: its checksum does not fit. {_REMEDY}")
     if version != VERSION:
         if version > VERSION:
@@ -166,7 +164,8 @@ def unpack(content: bytes, name: str = "the model file") -> Record:
             f"{name}: its header is said to have {header_size} bytes; it must be a multiple of 8 "
             f"up to {HEADER_CAP}, within the file. {_REMEDY}"
         )
-    header = strict_json(content[PREAMBLE.size : begin], f"{name}: the header", HEADER_DEPTH)
+    text = content[PREAMBLE.size : begin].tobytes()
+    header = strict_json(text, f"{name}: the header", HEADER_DEPTH)
     _require_keys(f"{name}: the header", header, ("kind", "fields", "arrays"))
     kind, fields, entries = header["kind"], header["fields"], header["arrays"]
     for key, value, wanted in (("kind", kind, str), ("fields", fields, dict)):
@@ -279,6 +278,15 @@ def _sha256(n_bytes: int):
     return sha256
 
 
+def _digest(pieces: Iterable[bytes | memoryview], n_bytes: int) -> bytes:
+    """The SHA-256 of the pieces, which have so many bytes together."""
+    digest = _sha256(n_bytes)()
+    for piece in cut(pieces):
+        check()
+        digest.update(piece)
+    return digest.digest()
+
+
 def _check_preamble(name: str, start: bytes, size: int) -> None:
     """Refuse what is no model file or has another length than it says, knowing its start alone."""
     if start[: len(MAGIC)] != MAGIC[: max(1, len(start))]:
@@ -307,7 +315,7 @@ def _require_keys(name: str, value: object, keys: Iterable[str]) -> None:
 
 
 def _arrays(
-    name: str, entries: object, content: bytes, begin: int, end: int
+    name: str, entries: object, content: memoryview, begin: int, end: int
 ) -> dict[str, np.ndarray]:
     """Arrays that tile ``content[begin:end]`` in the order of their entries."""
     if type(entries) is not list:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import IO
 
+import numpy as np
+
 from ..errors import GaussmixError, InvalidInputError
+from ..stopping import check
+
+PIECE = 1 << 22  # bytes that are read, written or digested at once: a few ms, as stops may wait
 
 
 def open_regular(path: str | os.PathLike, error: type[GaussmixError]) -> tuple[IO[bytes], int]:
@@ -58,7 +63,7 @@ def read_regular(
     error: type[GaussmixError],
     max_bytes: int,
     check_start: Callable[[bytes, int], None],
-) -> bytes:
+) -> memoryview:
     """All bytes of a regular file, read once, so that what is checked is also what is used.
 
     Parameters
@@ -78,10 +83,22 @@ def read_regular(
                 f"{os.fspath(path)} has {size} bytes, at most {max_bytes} are read. "
                 "If you trust it, pass a larger max_bytes."
             )
-        content = stream.read(size + 1)
-    if len(content) != size:
+        content = memoryview(np.empty(size, dtype=np.uint8))  # not written to before it is filled
+        end = 0
+        while found := stream.readinto(content[end : end + PIECE]):
+            check()
+            end += found
+        more = stream.read(1)
+    if end != size or more:
         raise error(f"{os.fspath(path)} changed while it was read. Read it again.")
-    return content
+    return content.toreadonly()
+
+
+def cut(pieces: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
+    """The same bytes, at most `PIECE` of them at once."""
+    for piece in pieces:
+        for begin in range(0, len(piece), PIECE):
+            yield memoryview(piece)[begin : begin + PIECE]
 
 
 def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview]) -> None:
@@ -129,7 +146,8 @@ def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview])
         with os.fdopen(descriptor, "wb") as stream:
             if mode is not None and hasattr(os, "fchmod"):
                 os.fchmod(descriptor, mode)
-            for piece in pieces:
+            for piece in cut(pieces):
+                check()
                 stream.write(piece)
             stream.flush()
             os.fsync(descriptor)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..files import container
 from ..inputs import validate
 from ..model.mixture import Mixture
 from ..passes.sources import Rows, pieces
-from ..stopping import check
+from ..stopping import Stopped, check, within
 from .checkpoint_record import KIND, SAME_BITS, Saved, identity_of, record_of, saved_of
 
 _SIZE_CAP = 1 << 40  # the user's own file; long chains keep all their means
@@ -68,7 +69,10 @@ class Journal:
         self.number = -1  # of the step under way
         self.current: Resumable | None = None  # its work, if that is not complete
         if path is not None:
-            self._write()  # a path that cannot be written to is an error now, not in an hour
+            # A path that cannot be written to is an error now, not in an hour. Without entries the
+            # file is small, and is made whatever ends the fit.
+            with nullcontext() if resumed else within():
+                self._write()
         self.written = time.monotonic()
 
     def start(self, make: Callable[[], Mixture], rng: np.random.Generator) -> Mixture:
@@ -99,7 +103,8 @@ class Journal:
     def note(self) -> None:
         """The current work has gone on, and is between two iterations: write, if it is time to."""
         if self.path is not None and time.monotonic() - self.written >= self.seconds:
-            self.write()
+            with suppress(Stopped):  # at the end of the fit, which is near, comes another one
+                self.write()
 
     def end(self, work: Resumable, reason: str) -> None:
         """The work has come to its own end; not one that a limit, token or callback has set."""
@@ -120,6 +125,11 @@ class Journal:
                 GaussmixWarning,
             )
         self.written = time.monotonic()
+
+    def close(self) -> None:
+        """Write the file for the last time; no limit and no token keeps from that."""
+        with within():
+            self.write()
 
     def _next(self, step: str) -> dict[str, Any]:
         """The entry of the step that begins; empty if there is none.

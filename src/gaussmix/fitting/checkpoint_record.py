@@ -20,6 +20,7 @@ from ..files.container import Record, strict_json
 from ..inputs import validate
 from ..model.mixture import Mixture
 from ..statistics import SufficientStatistics, second_shape
+from ..stopping import check
 
 KIND = "checkpoint"
 SAME_BITS = ("backend", "level")  # of an identity: others go on too, to rounding
@@ -236,6 +237,7 @@ class _Reader:
         return {"step": given["step"], **entry}
 
     def value(self, name: str, kind: Any, given: Any) -> Any:
+        check()
         if kind == COUNT:
             return validate.integer(name, given, 0)
         if kind == COMPONENTS:

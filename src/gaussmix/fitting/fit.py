@@ -149,6 +149,7 @@ def fit(
     FitStoppedError
         If `max_seconds` or `cancel` ended the fit before its first pass over all rows under an
         initial mixture was complete; from then on that mixture, with ``n_iter`` 0, is the least.
+        So it is before `resume` has been read; the file stays as it is.
 
     Warns
     -----
@@ -294,7 +295,7 @@ def run_in_frame(
     search = Search(attempts, previous_log_likelihood, proposals, rank, rounds)
     best, reports = search.best_of(given_start.to_run(start, explicit, maker, rng))
     if journal is not None:
-        journal.write()
+        journal.close()
     repairs += search.repairs + diagnosis.report(best, X, weight, summary, floor)
     early = attempts.stop_reason in stopping.REASONS
     stop_reason = attempts.stop_reason if early else best.stop_reason
