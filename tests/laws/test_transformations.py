@@ -58,3 +58,45 @@ def test_the_model_follows_from_the_rows_alone(faithful, covariance_type, law):
     rng = np.random.default_rng(0)
     outcome, detail = law_outcome(LAWS[law], faithful, covariance_type, rng)
     assert outcome in (RIGHT, WARNED), detail
+
+
+@pytest.fixture(scope="module")
+def apart():
+    """Four clusters far apart: runs from several starts all end in one optimum."""
+    rng = np.random.default_rng(1)
+    centres = np.repeat(rng.uniform(-40.0, 40.0, (4, 3)), 75, axis=0)
+    return on_grid(centres + rng.normal(size=centres.shape))
+
+
+APART = {
+    "scale 2^-150": Move(np.zeros(3), np.full(3, 2.0**-150)),
+    "scale 2^7": Move(np.zeros(3), np.full(3, 2.0**7)),
+    "shift 2^10": Move(np.full(3, 2.0**10), np.ones(3)),
+    "shift 2^21": Move(np.full(3, 2.0**21), np.ones(3)),
+    "scales": Move(np.zeros(3), np.array([2.0**5, 2.0**-7, 1.0])),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+@pytest.mark.parametrize("covariance_type", ("full", "tied", "diag"))
+def test_rounding_does_not_choose_among_runs_to_one_optimum(apart, covariance_type, name):
+    moved = APART[name].data(apart)
+    for seed in range(3):
+        plain, other = (
+            gm.fit(X, 4, covariance_type=covariance_type, n_starts=6, seed=seed).mixture.predict(X)
+            for X in (apart, moved)
+        )
+        np.testing.assert_array_equal(plain, other)
+        plain, other = (
+            gm.select(X, (3, 4), covariance_types=covariance_type, seed=seed).mixture.predict(X)
+            for X in (apart, moved)
+        )
+        np.testing.assert_array_equal(plain, other)
+
+
+def test_of_equal_models_the_first_type_is_chosen(apart):
+    """In one dimension a full, a diagonal and a spherical covariance are one model."""
+    types = ("spherical", "full", "diag")
+    for exponent in (-40, -3, 0, 1, 5, 33):
+        chosen = gm.select(apart[:, :1] * 2.0**exponent, 1, covariance_types=types, seed=0)
+        assert chosen.mixture.covariance_type == "spherical"

@@ -240,7 +240,7 @@ def run_in_frame(
     previous_log_likelihood: float | None = None,
     adapt: Callable[[Mixture], Mixture] | None = None,
     proposals: Sequence[Start] = (),
-    rank: Callable[[Run], object] | None = None,
+    sound: Callable[[Run], bool] = lambda run: True,
     rounds: int = 0,
     keeping: Keeping | None = None,
 ) -> InFrame:
@@ -250,8 +250,8 @@ def run_in_frame(
     given, the best of them alone, with its components rearranged up to so many times.
     `previous_log_likelihood` (total, in nats) continues an earlier fit whose mixture is `start`.
     `adapt` changes every initial mixture before it is used. `proposals` are starts of more short
-    runs; with some, `start` may be None. `rank` says which run is the best, if not the one of
-    highest log-likelihood. `keeping` is what `fit` has been told of checkpoints. Raises
+    runs; with some, `start` may be None. `sound` tells the runs that come before all others,
+    whatever these reach. `keeping` is what `fit` has been told of checkpoints. Raises
     ``stopping.Stopped`` if it ends before there is a mixture.
     """
     began = time.perf_counter()
@@ -292,7 +292,7 @@ def run_in_frame(
     kmeans_iterations = ROUGH_ITERATIONS if rounds else KMEANS_ITERATIONS
     maker = StartMaker(X, weight, summary, expectation, chosen, floor, kmeans_iterations)
     attempts = Attempts(maker, options, rng, callback, adapt, journal)
-    search = Search(attempts, previous_log_likelihood, proposals, rank, rounds)
+    search = Search(attempts, previous_log_likelihood, proposals, sound, rounds)
     best, reports = search.best_of(given_start.to_run(start, explicit, maker, rng))
     if journal is not None:
         journal.close()

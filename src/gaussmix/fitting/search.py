@@ -31,18 +31,34 @@ POLISHED_SHARE = 3  # polishing a run takes at most one in so many of what all m
 LITTLE_FLOPS = 1 << 31  # 0.1 to 0.2 s of iterations
 ITERATION_FLOPS = 1 << 15  # what an iteration costs without any rows, about 3 us
 ONE_OPTIMUM = 1e-6  # nats per row, within which short runs count as equal
+# Nats per row, within which any runs do: more than rounding, far less than what tells optima apart.
+ONE_RUN = 1e-11
 
 
-def _by_likelihood(shorts: list[Attempt]) -> list[Attempt]:
-    """The highest first; runs to one optimum, which rounding alone tells apart, by their number."""
-    if not shorts:
+def highest_first(
+    attempts: list[Attempt],
+    width: float = ONE_RUN,
+    sound: Callable[[Run], bool] = lambda run: True,
+) -> list[Attempt]:
+    """Sound runs first, then by the objective; those within `width` nats a row by their number.
+
+    Rounding alone tells runs to one optimum apart. Its components have another order in each of
+    them, and which one comes out must not follow from the unit or the offset of the data.
+    """
+    if not attempts:
         return []
     # Of differences from the best, since units add a constant to every objective.
-    best = max((short.run for short in shorts), key=lambda run: run.objective[-1])
-    width = ONE_OPTIMUM * float(best.statistics.mass.sum())
-    by_number = sorted(shorts, key=lambda short: short.number)
+    best = max((attempt.run for attempt in attempts), key=lambda run: run.objective[-1])
+    nats = width * float(best.statistics.mass.sum())
     top = best.objective[-1]
-    return sorted(by_number, key=lambda short: np.rint((top - short.run.objective[-1]) / width))
+    return sorted(
+        attempts,
+        key=lambda attempt: (
+            not sound(attempt.run),
+            np.rint((top - attempt.run.objective[-1]) / nats),
+            attempt.number,
+        ),
+    )
 
 
 class Search:
@@ -53,20 +69,20 @@ class Search:
         attempts: Attempts,
         previous: float | None,
         proposals: Sequence[Start] = (),
-        rank: Callable[[Run], object] | None = None,
+        sound: Callable[[Run], bool] = lambda run: True,
         rounds: int = 0,
     ) -> None:
         self.attempts = attempts
         self.maker, self.options = attempts.maker, attempts.options
         self.previous = previous
         self.proposals = proposals  # more short runs
-        self.rank = rank or _reached  # the highest is the best
+        self.sound = sound  # runs that are not come last, whatever they reach
         # Above 0 only the best of the starts is run to the end, its components rearranged so often.
         self.rounds = rounds
         self.repairs: list[Repair] = []  # "re-seeded" ones
 
     def best_of(self, starts: list[Start]) -> tuple[Run, list[StartReport]]:
-        """The run of highest rank (objective, if none is given), and a report of every start.
+        """The sound run of highest objective, and a report of every start.
 
         Raises `Stopped` if there is none when the search has to end.
         """
@@ -111,7 +127,7 @@ class Search:
             )
         if shorts:
             self._polish_best(finished, reports)
-        best = max(finished, key=self._rank)
+        best = self._highest_first(finished)[0]
         return self._reseed(best, max_iter, reports), reports
 
     def _winner(
@@ -119,7 +135,7 @@ class Search:
     ) -> list[Attempt]:
         """The best short run, rearranged, to the end and alone; the next one where that fails."""
         reports[:] = [replace(report, continued=False) for report in reports]
-        for short in _by_likelihood(shorts):
+        for short in highest_first(shorts, ONE_OPTIMUM):
             best = self._rearranged(short, max_iter, reports)
             attempt = self._taken_on(best, max_iter, reports)
             if attempt is not None:
@@ -172,8 +188,8 @@ class Search:
         ]
         return [*self.proposals, *fresh]
 
-    def _rank(self, attempt: Attempt) -> object:
-        return self.rank(attempt.run)
+    def _highest_first(self, attempts: list[Attempt]) -> list[Attempt]:
+        return highest_first(attempts, sound=self.sound)
 
     def _reseed(self, best: Attempt, max_iter: int, reports: list[StartReport]) -> Run:
         """The best run, or one from it with its emptied components re-seeded, if that is better.
@@ -219,7 +235,7 @@ class Search:
         On faithful (K = 6, full, 50 starts) three of 24 seeds ended below mclust's optimum when the
         three best were continued at tol / 1000; none of 100 does now.
         """
-        finished.sort(key=self._rank, reverse=True)
+        finished[:] = self._highest_first(finished)
         left = max(sum(report.n_iter for report in reports), self.few_iterations)
         most = left // POLISHED_SHARE
         for i, attempt in enumerate(finished):
@@ -258,10 +274,9 @@ class Search:
                 shorts.append(attempt)
             if self.attempts.stopped:
                 return shorts
-        shorts.sort(key=self._rank, reverse=True)
         finished: list[Attempt] = []
         n_continued = -(-len(starts) // CONTINUED_SHARE)
-        for short in shorts:
+        for short in self._highest_first(shorts):
             spent = sum(report.n_iter for report in reports)
             if len(finished) >= n_continued and spent > self.few_iterations:
                 break
@@ -288,7 +303,3 @@ def _reseeded_repairs(
     )
     warn(message, DegenerateComponentWarning)
     return [Repair(RESEEDED, k, None, 0, message) for k in held]
-
-
-def _reached(run: Run) -> float:
-    return run.objective[-1]

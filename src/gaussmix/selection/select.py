@@ -12,6 +12,7 @@ from .. import criteria, rules, stopping, threads
 from ..covariance import FAMILIES, family
 from ..errors import DegenerateFitError, InvalidInputError, Recorded
 from ..fitting.options import FitOptions, checked
+from ..fitting.search import ONE_RUN
 from ..inputs import validate
 from ..passes import sources
 from .selection import NOT_REACHED, Selection, tell
@@ -183,7 +184,8 @@ def explore(
     if all(candidate.failed for candidate in found):
         raise DegenerateFitError(f"no candidate could be fitted: {found[0].notes[0]}")
     results, notes = [c.result for c in found], [c.notes for c in found]
-    choice = _choice(table, criterion)
+    margin = 2.0 * ONE_RUN * (len(X) if weight is None else float(weight.sum()))
+    choice = _choice(table, criterion, margin)
     selection = Selection(table, criterion, choice, results, notes, sweep.stop_reason)
     return selection, sweep.caught
 
@@ -252,12 +254,17 @@ def _table(
     return table.view()
 
 
-def _choice(table: np.ndarray, criterion: str) -> int:
-    """The row of lowest value, of those that have not degenerated if there are such."""
+def _choice(table: np.ndarray, criterion: str, margin: float) -> int:
+    """The row of lowest value, of those that have not degenerated if there are such.
+
+    Values within about `margin` are equal: those of one model in two types, as in one dimension.
+    """
     values = np.where(np.isnan(table[criterion]), np.inf, table[criterion])
     failed = np.isnan(table["log_likelihood"])
+    # Of differences, since units add a constant to every value.
+    excess = values - values.min() if np.isfinite(values.min()) else values
     # Of equals the first: the smaller number of components.
-    return int(np.lexsort((values, table["degenerate"], failed))[0])
+    return int(np.lexsort((np.rint(excess / margin), table["degenerate"], failed))[0])
 
 
 def _bar(progress: bool, n_steps: int, options: FitOptions):

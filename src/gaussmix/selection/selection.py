@@ -161,7 +161,7 @@ def passed_over(selection: Selection) -> str:
     """What there is to say of candidates that only degenerating kept from being chosen, or ""."""
     table, row = selection.table, selection.table[selection.chosen]
     values, name = table[selection.criterion], NAMES[selection.criterion]
-    passed = np.flatnonzero(values < row[selection.criterion])
+    passed = np.flatnonzero((values < row[selection.criterion]) & table["degenerate"])
     if not len(passed):
         return ""
     lowest = table[passed[np.argmin(values[passed])]]

@@ -18,6 +18,7 @@ from ..fitting import fit
 from ..fitting.diagnosis import check_digits
 from ..fitting.frame import Frame
 from ..fitting.options import FitOptions
+from ..fitting.search import ONE_RUN
 from ..model.mixture import Mixture
 from ..passes.evaluation import row_flops
 from ..passes.summary import summarise
@@ -189,7 +190,7 @@ class Sweep:
                     seed=np.random.default_rng([*self.entropy, *name.encode(), count]),
                     callback=self.callback,
                     proposals=proposals,
-                    rank=_soundness,
+                    sound=_is_sound,
                 )
             except DegenerateFitError as error:
                 result = None
@@ -213,18 +214,21 @@ class Sweep:
             candidate.result, candidate.notes, candidate.degenerate = result, notes, degenerate
             return
         kept = before
-        if _worth(result) > _worth(before):
+        # Not by rounding alone; see `search.highest_first`.
+        margin = ONE_RUN * float(result.statistics.mass.sum())
+        (sound, reached), (was_sound, high) = _worth(result), _worth(before)
+        if sound > was_sound or (sound == was_sound and reached > high + margin):
             kept, candidate.notes, candidate.degenerate = result, notes, degenerate
         candidate.result = replace(kept, starts=before.starts + result.starts)
 
 
-def _soundness(run: Run) -> tuple[bool, float]:
-    """Orders runs: those whose likelihood only the floor bounds last, then by log-likelihood.
+def _is_sound(run: Run) -> bool:
+    """Whether a likelihood is not one that only the floor bounds: such runs come last.
 
     A component of one row that is not at the floor (under "tied") is an optimum like others:
     it is marked, but not hidden behind a worse one.
     """
-    return not (run.empty or run.floored), run.objective[-1]
+    return not (run.empty or run.floored)
 
 
 def _own_repairs(result: FitResult) -> list[Repair]:
@@ -244,7 +248,7 @@ def _worth(result: FitResult) -> tuple[bool, float]:
     hard = result.stages[-1].algorithm == rules.HARD.name
     objective = (result.classification if hard else result.log_likelihood)[-1]
     collapsed = set(COLLAPSED)
-    if result.mixture.covariance_type == "tied":  # see `_soundness`; at the floor, that is told too
+    if result.mixture.covariance_type == "tied":  # see `_is_sound`; at the floor, that is told too
         collapsed.remove("single row")
     return not any(repair.kind in collapsed for repair in result.repairs), float(objective)
 
