@@ -250,6 +250,7 @@ def test_saving_replaces_nothing_but_a_regular_file(tmp_path):
         (["a", "b", ""], r"feature_names\[2\]"),
         (["a", "b\0", "c"], r"feature_names\[1\]"),
         (["a", "b", 3], r"feature_names\[2\]"),
+        (3, "feature_names is 3"),
         (["a", "\ud800", "c"], "lone surrogate"),
     ],
 )

@@ -264,6 +264,7 @@ CONVERTED = {
     "C20": (lambda: clusters().astype(object)),
     "list": (lambda: clusters().tolist()),
     "frame": (lambda: pandas.DataFrame(clusters())),
+    "memoryview": (lambda: memoryview(clusters())),
 }
 
 
@@ -278,6 +279,14 @@ def test_other_numbers_are_fitted_as_float64(case):
 def test_c17_booleans_are_fitted_as_zero_and_one():
     X = np.random.default_rng(0).random((200, 2)) < 0.4
     assert gm.fit(X, 1).mixture == gm.fit(X.astype(float), 1).mixture
+
+
+def test_c17_integers_that_float64_makes_equal_are_told_apart_from_a_constant_column():
+    ids = np.column_stack([(1 << 60) + np.arange(50), np.arange(50)])
+    with pytest.warns(gm.DegenerateComponentWarning, match=r"column 0 .* integers beyond 90071992"):
+        gm.fit(ids, 1)
+    with pytest.warns(gm.DegenerateComponentWarning, match=r"column 0 of X is constant \(7\); "):
+        gm.fit(np.column_stack([np.full(50, 7), np.arange(50)]), 1)
 
 
 def test_fitting_changes_neither_data_nor_weights_nor_start():

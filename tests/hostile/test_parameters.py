@@ -54,6 +54,8 @@ FIT = [
     ("n_threads", -2, ["-2", ">= 1"]),
     ("n_threads", 2.0, ["2.0", "integer"]),
     ("n_threads", False, ["False", "integer"]),
+    ("progress", 1, ["1", "True or False"]),
+    ("progress", np.zeros((2, 2)), ["array([[0., 0.]", "True or False"]),
     ("start", "k-mean", ["'k-mean'", "'kmeans'"]),
     ("start", None, ["start"]),
     ("start", 3, ["start"]),

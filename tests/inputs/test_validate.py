@@ -207,6 +207,7 @@ REFUSED = {
     ),
     "raw bytes": (lambda: np.zeros((2, 2), "V8"), ["V8", "not numeric"]),
     "masked": (_masked, ["X[1, 1] is masked (1 such values)", "X.filled(value)"]),
+    "masked rows of a list": (lambda: list(_masked()), ["X[1, 1] is masked", "filled(value)"]),
     "__array__ returns a list": (lambda: _Array([1, 2]), ["_Array", "cannot be read as an array"]),
     "__array__ raises": (lambda: _Array(RuntimeError("boom")), ["cannot be read", "boom"]),
     "stride overflows": (lambda: _strided(4, (1 << 61, 8)), ["strides", "as_strided"]),

@@ -67,7 +67,12 @@ def names_of(record: Record, n_features: int) -> tuple[str, ...] | None:
 
 def checked_names(feature_names: Sequence[str], n_features: int) -> list[str]:
     """The names as a list; raises InvalidInputError if they are not one for each feature."""
-    names = [feature_names] if isinstance(feature_names, str) else list(feature_names)
+    try:
+        names = [feature_names] if isinstance(feature_names, str) else list(feature_names)
+    except (TypeError, NotImplementedError):
+        raise InvalidInputError(
+            f"feature_names is {validate.shown(feature_names)}. Give one name per feature."
+        ) from None
     if len(names) != n_features:
         raise InvalidInputError(
             f"feature_names holds {len(names)} names, the mixture has {n_features} features. "

@@ -18,6 +18,7 @@ from ..stopping import Stopped
 NAMED = 5  # columns or components that one message names
 FEW_ROWS = 1.5  # a component of less is one row and its neighbours' tails
 COINCIDING = 0.01  # share of what a row could tell of its component; see `_coinciding`
+LARGEST_INTEGER = 2.0**53  # up to which float64 holds all
 FEW_DIGITS = 1e4  # spreads of fewer units in the last place than this draw a PrecisionWarning
 
 
@@ -26,10 +27,7 @@ def check_columns(summary: Summary, reg_covar: float) -> list[Repair]:
     constant = summary.constant.nonzero()[0].tolist()
     repairs = []
     if constant:
-        values = [
-            f"column {feature} of X is constant ({summary.mean[feature]:.6g})"
-            for feature in constant
-        ]
+        values = [_constant(feature, float(summary.mean[feature])) for feature in constant]
         tail = (
             f"; the variance is the floor that reg_covar={reg_covar:g} sets. Drop constant columns."
         )
@@ -46,6 +44,17 @@ def check_columns(summary: Summary, reg_covar: float) -> list[Repair]:
             DegenerateComponentWarning,
         )
     return repairs
+
+
+def _constant(feature: int, value: float) -> str:
+    """What there is to say of a constant column; it may have been made so by rounding."""
+    rounded = ""
+    if abs(value) > LARGEST_INTEGER:
+        rounded = (
+            f" as float64, which rounds integers beyond {LARGEST_INTEGER:.0f}: subtract an offset "
+            "from such before"
+        )
+    return f"column {feature} of X is constant ({value:.6g}){rounded}"
 
 
 def check_digits(summary: Summary) -> None:

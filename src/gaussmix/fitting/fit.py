@@ -180,7 +180,7 @@ def fit(
         n_components, covariance_type, n_starts, tol, max_iter, reg_covar, n_threads, algorithm
     )
     observer = callback
-    if progress:
+    if validate.flag("progress", progress):
         from .progress import Progress
 
         observer = Progress(max_iter, callback)

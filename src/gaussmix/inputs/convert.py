@@ -7,6 +7,7 @@ containers are known by what they offer.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def plain_array(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value)
         check_extent(array, name)
         return _without_fields(array, name)
+    if isinstance(value, (list, tuple)):
+        _refuse_masked_rows(value, name)
     try:
         array = np.asarray(value)
         if array.ndim == 0 and array.dtype == object and hasattr(value, "__dlpack__"):
@@ -109,6 +112,17 @@ def _raise_masked(value: Any, mask: np.ndarray, name: str) -> None:
         "and missing values are not supported. Drop those rows or fill them with "
         f"{name}.filled(value)."
     )
+
+
+def _refuse_masked_rows(value: Sequence[Any], name: str) -> None:
+    """Raise if a row of a list has something masked, which NumPy would take for a number."""
+    for i, row in enumerate(value):
+        if isinstance(row, np.ndarray) and np.any(mask := getattr(row, "mask", False)):
+            place = _place((i, *np.argwhere(np.broadcast_to(mask, row.shape))[0]))
+            raise InvalidInputError(
+                f"{name}{place} is masked, and missing values are not supported. Drop that row or "
+                "fill it with its method filled(value)."
+            )
 
 
 def _raise_ragged(value: Any, name: str) -> None:

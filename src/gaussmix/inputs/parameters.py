@@ -71,7 +71,7 @@ def features(name: str, value: Any, n_features: int) -> list[int]:
     """
     try:
         given = list(value)
-    except TypeError:  # a single one
+    except (TypeError, NotImplementedError):  # a single one; a memoryview of two dimensions
         return [integer(name, value, 0, n_features - 1)]
     if not given:
         raise InvalidInputError(

@@ -210,6 +210,8 @@ def _is_native(X: np.ndarray) -> bool:
 
 def _is_sequence_of_chunks(X: Any) -> bool:
     """Whether X is a sequence of tables; a sequence of rows, or of rows of numbers, is data."""
+    if isinstance(X, memoryview):  # a sequence, but one of two dimensions gives no rows
+        return False
     return isinstance(X, Sequence) and len(X) > 0 and getattr(X[0], "ndim", 0) == 2
 
 
