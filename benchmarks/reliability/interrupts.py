@@ -11,7 +11,9 @@ call. Meant for a machine that does nothing else.
 
 An interrupt costs half of `--within` on average. With `--jump FOLDER` each fit is run once to
 `--within`, with a checkpoint every second that is kept in FOLDER, and those interrupted are resumed
-from the last one before their moment. FOLDER is used again if it holds such checkpoints.
+from the last one before their moment. FOLDER is used again if it holds such checkpoints. A moment
+is counted from where a fit has read its checkpoint: reading is no part of the fit that it stands
+for. With `--reading` the interrupts come while it is read instead.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ import time
 import warnings
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
 import gaussmix as gm
+from gaussmix.fitting import checkpoint
 
 from . import _counts
 
@@ -68,8 +72,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--case", choices=CASES, nargs="*", default=list(CASES))
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--jump", type=Path, help="folder for checkpoints to begin from")
+    parser.add_argument("--reading", action="store_true", help="interrupt while these are read")
     parser.add_argument("--latencies", type=Path, help="file to add all to: moment, ms, clock")
     options = parser.parse_args(arguments)
+    if options.reading and options.jump is None:
+        parser.error("--reading needs --jump")
     warnings.simplefilter("ignore")
     # A shell has its background jobs ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -82,7 +89,8 @@ def main(arguments: list[str]) -> None:
         for number in range(options.count):
             # As many moments in each part of the time: their mean varies less.
             after = (number + rng.uniform()) * options.within / options.count
-            latency = KINDS[number % 3](X, CASES[name], *moments.of(after))
+            at = moments.within_reading(after, rng) if options.reading else moments.of(after)
+            latency = KINDS[number % 3](X, CASES[name], *at)
             wrong += latency is None
             latencies.append(np.inf if latency is None else 1e3 * latency)
             if options.latencies:
@@ -111,11 +119,12 @@ def _summary(latencies: list[float]) -> tuple[float, float, float]:
     return float(p50), float(p99), max(latencies)
 
 
-class _Moments(NamedTuple):
+class _Moments:
     """How to come to a moment of a fit: seconds of a checkpoint, and its file, in order."""
 
-    checkpoints: list[tuple[float, Path]]
-    lead: float = 0.0  # seconds until a resumed fit goes on
+    def __init__(self, X, case: Case, checkpoints: list[tuple[float, Path]]) -> None:
+        self.X, self.case, self.checkpoints = X, case, checkpoints
+        self.reading: dict[Path, float] = {}  # seconds
 
     def of(self, after: float) -> tuple[float, Path | None]:
         """Seconds that a fit takes to a moment, and the file it begins from."""
@@ -123,22 +132,41 @@ class _Moments(NamedTuple):
         if not before:
             return after, None
         begin, path = before[-1]
-        return after - begin + self.lead, path
+        return after - begin + self.seconds(path), path
+
+    def within_reading(self, after: float, rng: np.random.Generator) -> tuple[float, Path]:
+        """A random moment while the checkpoint before `after`, or the first one, is read."""
+        known = [path for begin, path in self.checkpoints if begin <= after]
+        path = known[-1] if known else self.checkpoints[0][1]
+        return rng.uniform() * self.seconds(path), path
+
+    def seconds(self, path: Path) -> float:
+        """How long a fit takes from its call until it has read a checkpoint."""
+        if path not in self.reading:
+            token, opened, read = threading.Event(), checkpoint.opened, []
+
+            def noted(*arguments):
+                found = opened(*arguments)
+                read.append(time.perf_counter())
+                token.set()
+                return found
+
+            begin = time.perf_counter()
+            with mock.patch.object(checkpoint, "opened", noted):
+                _fit(self.X, self.case, path, cancel=token)
+            self.reading[path] = read[0] - begin
+        return self.reading[path]
 
 
 def _moments(X, name: str, options: argparse.Namespace) -> _Moments:
     if options.jump is None:
-        return _Moments([])
+        return _Moments(X, CASES[name], [])
     folder = options.jump / name
     if not folder.exists():
         folder.mkdir(parents=True)
         _record(X, CASES[name], options.within, folder)
     known = sorted((float(path.stem), path) for path in folder.glob("*.gmix"))
-    token = threading.Event()
-    token.set()
-    begin = time.perf_counter()
-    _fit(X, CASES[name], known[0][1], cancel=token)
-    return _Moments(known, time.perf_counter() - begin)
+    return _Moments(X, CASES[name], known[1:])  # the first one is written before anything is done
 
 
 def _record(X, case: Case, within: float, folder: Path) -> None:
