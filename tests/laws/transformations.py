@@ -52,7 +52,7 @@ class Move(NamedTuple):
         gaps = [np.abs(part).max() for part in (weights, means, dense)]
         return float(np.max(gaps)) if np.isfinite(gaps).all() else np.inf
 
-    def posterior_gap(self, found: gm.Mixture, plain: gm.Mixture, X: np.ndarray) -> float:
+    def posterior_gap(self, found, plain, X: np.ndarray) -> float:
         """Largest deviation of a posterior of the moved rows from that of the plain ones."""
         shares = found.predict_proba(self.data(X))[:, match(found, plain, self)]
         return float(np.abs(shares - plain.predict_proba(X)).max())
@@ -137,6 +137,7 @@ class PeerModel(NamedTuple):
     weights: np.ndarray
     means: np.ndarray
     dense: np.ndarray
+    predict_proba: Callable
 
     @property
     def n_components(self) -> int:
@@ -157,14 +158,14 @@ def of_scikit_learn(X: np.ndarray, n_components: int, covariance_type: str) -> P
         "diag": lambda c: c[:, :, None] * eye,
         "spherical": lambda c: c[:, None, None] * eye,
     }[covariance_type](model.covariances_)
-    return PeerModel(model.weights_, model.means_, dense)
+    return PeerModel(model.weights_, model.means_, dense, model.predict_proba)
 
 
 def judged(case: Case, fit: Callable, ours: bool = True) -> tuple[str, str]:
     """The outcome of a default fit of moved data, and what there is to say of it.
 
     A warning counts if the plain fit has not issued it, too; an error, if it is one of a named
-    class (of ours) or a ValueError (of the peer).
+    class (of ours) or a ValueError (of the peer). Posteriors of the moved rows are judged as well.
     """
     plain = observe(lambda: fit(case.X, case.n_components, case.covariance_type))
     moved = observe(lambda: fit(case.move.data(case.X), case.n_components, case.covariance_type))
@@ -177,7 +178,7 @@ def judged(case: Case, fit: Callable, ours: bool = True) -> tuple[str, str]:
     known = {one.category for one in plain.warnings}
     new = [str(one.message) for one in moved.warnings if one.category not in known]
     if gap <= RTOL:
-        shares = case.move.posterior_gap(moved.value, plain.value, case.X) if ours else 0.0
+        shares = case.move.posterior_gap(moved.value, plain.value, case.X)
         if shares <= RTOL:
             return RIGHT, ""
         return (WARNED if new else WRONG), f"{case}: posteriors are off by {shares:.2g} {new[:1]}"
