@@ -6,7 +6,8 @@
     python -m benchmarks.reliability hostile --properties 2000   and so many examples by hypothesis
 
 The cases are those of ``tests/hostile/matrix.py``; they run in processes of their own. One that
-ends its process, or takes a minute, counts as a crash.
+ends its process, or takes a minute, counts as a crash; a machine that does much else needs more
+patience.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import threading
 from . import _counts
 from ._cases import of_tests
 
-PATIENCE = 60  # seconds for a case
+PATIENCE = 60  # seconds for a case, if not told otherwise
 
 
 def main(arguments: list[str]) -> None:
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--backend", help="cython, numba or reference (default: all there are)")
     parser.add_argument("--properties", type=int, default=0, help="examples of each property")
     parser.add_argument("--peer", action="store_true", help="scikit-learn's fits of the data")
+    parser.add_argument("--patience", type=int, default=PATIENCE, help="seconds for a case")
     parser.add_argument("--worker", type=int, help="run cases from this one on, for the parent")
     options = parser.parse_args(arguments)
     matrix = of_tests("hostile.matrix")
@@ -43,7 +45,7 @@ def main(arguments: list[str]) -> None:
                 outcome, detail = matrix.judged_of_peer(case)
                 tally.add(case.kind[0], outcome, f"{case}: {detail}")
     for backend in [] if options.peer else [options.backend] if options.backend else _backends():
-        _try_all(backend, cases, tally)
+        _try_all(backend, cases, tally, options.patience)
     if options.properties:
         failed = _properties(options.properties)
         tally.add("properties", "wrong" if failed else "right", "see above")
@@ -67,11 +69,11 @@ def _work(matrix, begin: int) -> None:
             print(number, outcome, detail.replace("\n", " ")[:300], sep="\t", flush=True)
 
 
-def _try_all(backend: str, cases: list, tally) -> None:
+def _try_all(backend: str, cases: list, tally, patience: int) -> None:
     """All cases on a backend; a new process goes on after each one that failed to answer."""
     done = 0
     while done < len(cases):
-        for number, outcome, detail in _answers(backend, done):
+        for number, outcome, detail in _answers(backend, done, patience):
             tally.add(f"{backend}: {cases[number].kind[0]}", outcome, f"{cases[number]}: {detail}")
             done = number + 1
         if done < len(cases):
@@ -80,7 +82,7 @@ def _try_all(backend: str, cases: list, tally) -> None:
             done += 1
 
 
-def _answers(backend: str, begin: int):
+def _answers(backend: str, begin: int, patience: int):
     command = [sys.executable, "-m", "benchmarks.reliability", "hostile", "--worker", str(begin)]
     environment = {**os.environ, "GAUSSMIX_BACKEND": backend}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -88,11 +90,11 @@ def _answers(backend: str, begin: int):
     threading.Thread(target=lambda: [*map(lines.put, process.stdout), lines.put("")]).start()
     try:
         # The first case comes after kernels were loaded, or compiled.
-        wait = 10 * PATIENCE
+        wait = 10 * patience
         while line := _next(lines, wait):
             number, outcome, detail = line.rstrip("\n").split("\t", 2)
             yield int(number), outcome, detail
-            wait = PATIENCE
+            wait = patience
     except queue.Empty:
         pass
     finally:
