@@ -311,3 +311,35 @@ def test_a20_a_changed_mode_of_a_thread_of_openmp_would_be_seen():
 
     # In a thread that ends, and its team with it.
     assert _changed_in_another_thread([("spoil", lambda: in_team(spoil))], 0) == ["spoil"]
+
+
+# ---- Without subnormal numbers ----
+
+
+@pytest.fixture
+def flushed():
+    mode = get_mode()
+    set_mode((mode[0], mode[1] | FLUSH | ZEROS))
+    yield
+    set_mode(mode)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("exponent", [-484, 0, 450])
+def test_a20_a_fit_needs_no_subnormal_numbers(flushed, covariance_type, exponent):
+    rng = np.random.default_rng(0)
+    X = np.round(1024 * rng.standard_normal((300, 2))) / 1024
+    X[:100] += 6.0
+    plain, moved = (
+        gm.fit(X * 2.0**e, 2, covariance_type=covariance_type, seed=0, n_threads=1).mixture
+        for e in (0, exponent)
+    )
+    np.testing.assert_allclose(
+        moved.predict_proba(X * 2.0**exponent), plain.predict_proba(X), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_a20_where_it_would_need_them_it_says_so(flushed):
+    X = np.random.default_rng(0).standard_normal((300, 2)) * 2.0**-500
+    with pytest.raises(gm.InvalidInputError, match=r"column 0 .* which this thread flushes to 0"):
+        gm.fit(X, 2, seed=0)

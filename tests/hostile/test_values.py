@@ -11,7 +11,7 @@ FIXED = {"tol": 0.0, "max_iter": 15}  # the same number of iterations whatever t
 
 
 def _fit(X, covariance_type, start="kmeans", **options):
-    with np.errstate(all="raise", under="ignore"):
+    with np.errstate(all="raise"):
         return gm.fit(
             X, 2, covariance_type=covariance_type, start=start, seed=0, **{**FIXED, **options}
         )
@@ -161,3 +161,27 @@ def test_an_offset_that_leaves_few_digits_is_told(grid_clusters, offset):
     with pytest.warns(gm.PrecisionWarning, match=r"column 0 of X has mean"):
         result = _fit(X, "diag")
     assert np.isfinite(result.mixture.covariances).all()
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.errors.GaussmixWarning")
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_no_call_raises_what_numpy_is_told_to_raise(grid_clusters, covariance_type):
+    """Squares of small numbers and densities far out underflow to 0, which is right."""
+    X = grid_clusters()
+    with np.errstate(all="raise"):
+        for scale in (1.0, 2.0**-480):
+            mixture = _fit(X * scale, covariance_type).mixture
+            assert mixture.pdf(X[:1] * 1e4 * scale) == 0.0
+            assert gm.Mixture([1.0], [0.0], [1e-308], "spherical").pdf([0.0, 1.0])[1] == 0.0
+            assert gm.Mixture([1.0], [[0.0] * 3], [1e-300], "spherical").pdf([[0.0] * 3]) == np.inf
+            mixture.hills(X * scale)
+            mixture.modes()
+            mixture.entropy(100, seed=0)
+            mixture.kl(mixture, 100, seed=0)
+            mixture.regress(X[:, :1] * scale, [0])
+            gm.merge(mixture)
+            gm.select(X * scale, (1, 2), covariance_types=covariance_type, seed=0)
+            stream = gm.OnlineMixture(2, covariance_type=covariance_type, seed=0)
+            for batch in np.array_split(np.tile(X * scale, (4, 1)), 8):
+                stream.update(batch)
+            assert np.isfinite(stream.mixture.means).all()

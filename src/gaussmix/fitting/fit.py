@@ -229,6 +229,7 @@ class InFrame(NamedTuple):
         return result
 
 
+@np.errstate(under="ignore")  # what underflows is as good as 0, also where NumPy is told to raise
 def run_in_frame(
     X,
     options: FitOptions,

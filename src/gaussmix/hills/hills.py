@@ -16,6 +16,7 @@ _SERIAL_VALUES = 1 << 14  # rows times components: below, a thread costs more th
 _CHECK_VALUES = 1 << 18
 
 
+@np.errstate(under="ignore")
 def assign(mixture, X: Any, method: str = "ascent", n_threads: int | None = None) -> np.ndarray:
     """(N,) int64 hill of each row of X: an index into the positions of the mixture's modes.
 

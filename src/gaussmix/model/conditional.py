@@ -69,11 +69,13 @@ class ConditionalMixtures:
         )
 
 
+@np.errstate(under="ignore")
 def marginal(mixture, features):
     """The mixture of `features` alone; see `Mixture.marginal`."""
     return _marginal(mixture, validate.features("features", features, mixture.n_features))
 
 
+@np.errstate(under="ignore")
 def condition(mixture, features, values):
     """The mixture of the other features, or one for each row; see `Mixture.condition`."""
     lines = _Lines(mixture, features)
@@ -100,6 +102,7 @@ def condition(mixture, features, values):
     return conditionals if len(shape) == 2 else conditionals[0]
 
 
+@np.errstate(under="ignore")
 def regress(mixture, X_given, features, with_covariance: bool, n_threads) -> Regression:
     """Conditional means and covariances of the other features; see `Mixture.regress`."""
     with_covariance = validate.flag("with_covariance", with_covariance)

@@ -24,6 +24,7 @@ class Estimate(NamedTuple):
     standard_error: float  # nats: the standard deviation of `value` over seeds
 
 
+@np.errstate(under="ignore")
 def entropy(mixture, n: int, seed, n_threads) -> Estimate:
     """Differential entropy in nats; see `Mixture.entropy`."""
     n = validate.integer("n", n, 2)
@@ -38,6 +39,7 @@ def entropy(mixture, n: int, seed, n_threads) -> Estimate:
     return Estimate(_joint_entropy(mixture) - mean, error)
 
 
+@np.errstate(under="ignore")
 def kl(mixture, other, n: int, seed, n_threads) -> Estimate:
     """Kullback-Leibler divergence in nats; see `Mixture.kl`."""
     if not isinstance(other, type(mixture)):

@@ -95,6 +95,7 @@ class Clusters:
         return out
 
 
+@np.errstate(under="ignore")
 def merge(
     mixture: Mixture,
     by: str = "modes",

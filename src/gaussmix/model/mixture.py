@@ -223,9 +223,10 @@ class Mixture(Derived):
         return self._evaluate(X, contract.WANT_LOGPDF, n_threads, out)
 
     def pdf(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
-        """(N,) density of each row; may underflow to 0 where `logpdf` does not."""
+        """(N,) density of each row; may be 0 or infinite where `logpdf` is neither."""
         densities = self.logpdf(X, n_threads, out=out)
-        return np.exp(densities, out=densities)
+        with np.errstate(over="ignore", under="ignore"):
+            return np.exp(densities, out=densities)
 
     def predict_proba(self, X, n_threads: int | None = None, *, out=None) -> np.ndarray:
         """(N, K) posterior probability of each component; rows sum to 1. O(N K D^2)."""

@@ -16,6 +16,8 @@ from .sources import Rows, extremes, pieces, take, weighted_rows
 TINY = float(np.finfo(float).tiny)
 HUGE = float(np.finfo(float).max)
 SMALLEST_SQUARE = 1024 * TINY  # 2^-62 of a variance is still a number then
+# Sums of squares have terms that are so much smaller than what counts: 2^-52 of the variance.
+FLUSHED = 2.0**42
 DISTINCT_VALUES = 1 << 18  # numbers sorted at once to count distinct rows
 
 
@@ -95,6 +97,10 @@ def _check_range(
     # What is summed up: rows, or their weights.
     most, least = max(n_rows, weight), min(1.0, weight)
     small, large = SMALLEST_SQUARE / least, HUGE / 4 / most
+    note = ""
+    if TINY * 0.5 == 0.0:  # another library has subnormal numbers flushed in this thread
+        small *= FLUSHED
+        note = " without subnormal numbers, which this thread flushes to 0"
     values = variance.tolist()
     if all(value > small for value in values) and sum(values) < large:
         return
@@ -106,7 +112,7 @@ def _check_range(
         if too_small or not variance[feature] < large / len(variance):
             raise InvalidInputError(
                 f"column {feature} of X spans {width:.3g}, whose squares leave the range of "
-                "float64; rescale the column, e.g. divide it by its standard deviation."
+                f"float64{note}; rescale the column, e.g. divide it by its standard deviation."
             )
 
 

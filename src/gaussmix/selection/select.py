@@ -143,6 +143,7 @@ def select(
     return selection
 
 
+@np.errstate(under="ignore")
 def explore(
     X,
     n_components: int | Iterable[int],

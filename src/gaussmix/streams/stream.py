@@ -61,6 +61,7 @@ class Stream(NamedTuple):
         options = self.options
         return default_rows(options.covariance_type, options.n_components, n_features)
 
+    @np.errstate(under="ignore")
     def stepped(self, moment: Moment, X: np.ndarray, weight: np.ndarray | None) -> Moment:
         """The moment after one step of the recursion."""
         recursion = moment.recursion
