@@ -150,8 +150,12 @@ def logarithms(values: np.ndarray) -> np.ndarray:
     As in the compiled M-steps, so that a mixture made of the parameters of another scores with
     the same bits: NumPy's vectorised logarithm ends in another bit for one number in 300.
     """
-    logs = [math.log(value) if value > 0.0 else -math.inf for value in values.ravel().tolist()]
-    return np.array(logs).reshape(values.shape)
+    numbers = values.ravel().tolist()
+    try:
+        logs = np.fromiter(map(math.log, numbers), float, len(numbers))
+    except ValueError:  # a zero
+        logs = np.array([math.log(number) if number > 0.0 else -math.inf for number in numbers])
+    return logs.reshape(values.shape)
 
 
 def singular(component: int | None, detail: str) -> DegenerateFitError:

@@ -79,7 +79,8 @@ def check_extent(array: np.ndarray, name: str) -> None:
     `numpy.lib.stride_tricks.as_strided` makes such views without a check. Python integers
     cannot overflow, unlike the address arithmetic of the kernels.
     """
-    if array.size == 0 or array.flags.owndata:
+    flags = array.flags
+    if flags.owndata or array.size == 0 or (flags.forc and lies_within(array)):
         return
     interface = array.__array_interface__
     start = interface["data"][0]
@@ -103,6 +104,12 @@ def check_extent(array: np.ndarray, name: str) -> None:
             f"{name} has strides {array.strides} and shape {array.shape}, which reach outside the "
             "memory it is a view of. Check the arguments of as_strided."
         )
+
+
+def lies_within(view: np.ndarray) -> bool:
+    """Whether a contiguous view is no larger than the array it is a view of, which has its own."""
+    base = view.base
+    return type(base) is np.ndarray and base.flags.owndata and base.nbytes >= view.nbytes
 
 
 def _raise_masked(value: Any, mask: np.ndarray, name: str) -> None:

@@ -56,15 +56,11 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype, X: np.ndarray) -> 
         If it has another shape, is not C-contiguous and aligned, is read-only, reaches outside the
         memory it is a view of, or shares memory with `X`.
     """
-    fits = (
-        isinstance(out, np.ndarray)
-        and out.dtype == dtype
-        and out.shape == shape
-        and out.flags.num & _WRITEABLE == _WRITEABLE
-    )
+    flags = out.flags.num if isinstance(out, np.ndarray) else 0
+    fits = flags & _WRITEABLE == _WRITEABLE and out.dtype == dtype and out.shape == shape
     if not fits or (np.may_share_memory(out, X) and _share_memory(out, X)):
         _raise_unusable(out, shape, dtype)
-    if not out.flags.num & _OWNS_DATA:
+    if not flags & _OWNS_DATA:
         check_extent(out, "out")
     return out
 

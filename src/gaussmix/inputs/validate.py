@@ -13,7 +13,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import InvalidInputError
-from .convert import FLOAT32, FLOAT64, column_names, column_texts, floats, is_table, plain_array
+from .convert import (
+    FLOAT32,
+    FLOAT64,
+    column_names,
+    column_texts,
+    floats,
+    is_table,
+    lies_within,
+    plain_array,
+)
 from .convert import table_array as _table_array
 from .output import INT64, output, result
 from .parameters import choice, counted, features, flag, integer, real, seed, shown
@@ -98,7 +107,7 @@ def data(
             len(shape) == 2
             and flags & _ALIGNED
             and flags & _CONTIGUOUS
-            and (flags & _OWNS_DATA or _lies_within(X))
+            and (flags & _OWNS_DATA or lies_within(X))
             and shape[0] >= min_rows
             and (shape[1] > 0 if n_features is None else shape[1] == n_features)
         ):
@@ -132,12 +141,6 @@ def row_or_rows(x: Any, n_features: int) -> tuple[np.ndarray, bool]:
             return data(given.reshape(1, -1), n_features=n_features), True
         x = given
     return data(x, n_features=n_features, min_rows=0), False
-
-
-def _lies_within(X: np.ndarray) -> bool:
-    """Whether a contiguous view is no larger than the memory it is a view of."""
-    base = X.base
-    return type(base) is np.ndarray and base.flags.owndata and base.nbytes >= X.nbytes
 
 
 def _two_dimensional(rows: np.ndarray, name: str, allow_1d: bool) -> np.ndarray:
@@ -257,7 +260,8 @@ def array(name: str, value: Any, shape: tuple[int | None, ...] | None = None) ->
             f"{name} has shape {given.shape}, but ({wanted}) is expected. Pass one of that shape."
         )
     result = np.ascontiguousarray(floats(given, name), dtype=np.float64)
-    result = result.reshape(given.shape)  # ascontiguousarray makes at least one dimension
+    if result.ndim != given.ndim:  # ascontiguousarray makes at least one dimension
+        result = result.reshape(given.shape)
     if not _all_finite(result.reshape(-1)):
         finite = np.isfinite(result)
         index = np.argwhere(~finite)[0]
@@ -271,10 +275,10 @@ def array(name: str, value: Any, shape: tuple[int | None, ...] | None = None) ->
 
 def _all_finite(values: np.ndarray) -> bool:
     """Whether no value is NaN or infinite; piece by piece, without as many flags."""
-    return all(
-        np.isfinite(values[i : i + _CHUNK_VALUES]).all()
-        for i in range(0, len(values), _CHUNK_VALUES)
-    )
+    for i in range(0, len(values), _CHUNK_VALUES):
+        if not np.isfinite(values[i : i + _CHUNK_VALUES]).all():
+            return False
+    return True
 
 
 def shape_of(name: str, value: Any) -> tuple[int, ...]:

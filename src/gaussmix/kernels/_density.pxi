@@ -34,14 +34,15 @@ cdef void density_block(const Model *model, const double *tiles, Py_ssize_t n_ti
     `difference` and `whitened` are scratch of one tile each. Meanwhile `ahead`, the rows that come
     next, are asked for: pack alone would wait for them.
     """
-    cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components, tile, k
+    cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components, tile, k, piece
     cdef Py_ssize_t rows = LANES * (WIDE if wide else NARROW)
     cdef Py_ssize_t tile_size = n_features * rows, joint_size = n_components * rows
     cdef double coefficient
     cdef const double *mean
     if model.factor_kind == FACTOR_SHARED:
+        piece = fetched_piece(ahead.size, n_tiles)
         for tile in range(n_tiles):
-            fetch_part(ahead.start, ahead.size, tile, n_tiles)
+            fetch_piece(ahead.start, ahead.size, tile * piece, piece)
             whiten(tiles + tile * tile_size, model.centre, model.factors, n_features, difference,
                    whitened, wide)
             for k in range(n_components):
@@ -50,8 +51,9 @@ cdef void density_block(const Model *model, const double *tiles, Py_ssize_t n_ti
                                  n_features, joint + tile * joint_size + k * rows, wide)
         return
     # Component by component: its factor stays in the cache while the tiles pass.
+    piece = fetched_piece(ahead.size, n_components)
     for k in range(n_components):
-        fetch_part(ahead.start, ahead.size, k, n_components)
+        fetch_piece(ahead.start, ahead.size, k * piece, piece)
         coefficient = 0.0 if distances else model.coefficients[k]
         mean = model.means + k * n_features
         if model.factor_kind == FACTOR_FULL:

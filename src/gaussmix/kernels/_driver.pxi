@@ -174,7 +174,7 @@ cdef Py_ssize_t evaluate_block(const Problem *problem, Workspace *workspace,
     cdef Py_ssize_t tile_rows = LANES * vectors, first = number * problem.block, tile, bad
     cdef Py_ssize_t count = min(problem.block, problem.X.n_rows - first)
     cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
-    cdef Bytes unknown = memory_of(&problem.X, first, 0)  # another thread may take what follows
+    cdef Bytes unknown = Bytes(NULL, 0)  # another thread may take what follows
     bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
     if bad >= 0:
         return first + bad

@@ -7,7 +7,8 @@ cdef extern from "_vector.h" nogil:
     double rounded_product(double a, double b)
 
 cdef extern from "_pack_tiles.h" nogil:
-    void fetch_part(const char *at, Py_ssize_t n_bytes, Py_ssize_t part, Py_ssize_t parts)
+    Py_ssize_t fetched_piece(Py_ssize_t n_bytes, Py_ssize_t parts)
+    void fetch_piece(const char *at, Py_ssize_t n_bytes, Py_ssize_t begin, Py_ssize_t size)
     double absolute_sum(const double *x, Py_ssize_t n)
     void pack_rows(const char *rows, Py_ssize_t row_step, Py_ssize_t n_features, Py_ssize_t item,
                    double *tile)

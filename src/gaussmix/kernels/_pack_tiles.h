@@ -16,9 +16,14 @@ static double absolute_sum(const double *x, ptrdiff_t n) {
     return v_sum(sum[0] + sum[1] + (sum[2] + sum[3]));
 }
 
-/* Asks for one of `parts` equal parts of the bytes from `at` on, into the second-level cache. */
-static void fetch_part(const char *at, ptrdiff_t bytes, ptrdiff_t part, ptrdiff_t parts) {
-    ptrdiff_t line = bytes * part / parts / 64 * 64, end = bytes * (part + 1) / parts;
+/* Bytes of each of `parts` pieces that hold all of them: whole cache lines; 0 if there are none. */
+static ptrdiff_t fetched_piece(ptrdiff_t bytes, ptrdiff_t parts) {
+    return bytes ? (bytes / parts / 64 + 1) * 64 : 0;
+}
+
+/* Asks for [begin, begin + size) of the bytes from `at` on, into the second-level cache. */
+static void fetch_piece(const char *at, ptrdiff_t bytes, ptrdiff_t begin, ptrdiff_t size) {
+    ptrdiff_t line = begin, end = begin + size < bytes ? begin + size : bytes;
     for (; line < end; line += 64) FETCH(at + line, 0, 2);
 }
 

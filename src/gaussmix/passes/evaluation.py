@@ -47,7 +47,8 @@ def evaluate(
     flops = n_rows * row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
     count = _n_threads(flops, n_threads)
     if flops <= SERIAL_FLOPS:
-        _evaluate_rows(X, slice(first, first + n_rows), parameters, want, out, 1)
+        part = X if n_rows == len(X) else X[first : first + n_rows]
+        _evaluate_part(X, first, part, parameters, want, out, 1)
         return out
     step = max(64, n_rows * CALL_FLOPS * count // flops)
     if X.dtype.kind != "f":
@@ -55,9 +56,7 @@ def evaluate(
     for begin in range(0, n_rows, step):
         stopping.check()
         part = out[begin : begin + step]
-        rows = slice(first + begin, first + begin + len(part))
-        with threads.share(count) as n_threads:
-            _evaluate_rows(*_floating(X, rows), parameters, want, part, n_threads)
+        _evaluate_rows(X, first + begin, parameters, want, part, count)
     return out
 
 
@@ -69,26 +68,33 @@ def log_likelihood(
 ) -> float:
     """Total ``sum w log p(x)`` in nats, without an array of N numbers; O(N K D^2)."""
     flops = row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
-    count = _n_threads(len(X) * flops, n_threads)
     # Not by the thread count: how the sum is cut must not depend on it.
     step = max(64, min(SCORE_ROWS, CALL_FLOPS // flops))
-    buffer = np.empty(min(len(X), step))
+    if len(X) <= step:
+        out = evaluate(X, parameters, contract.WANT_LOGPDF, np.empty(len(X)), n_threads)
+        return _weighted_sum(out, sample_weight)
+    count = _n_threads(len(X) * flops, n_threads)
+    buffer = np.empty(step)
     # Parts add up with what each addition rounds off (Neumaier 1974): of 2^31 rows that was 1e-12.
     total = lost = 0.0
     for begin in range(0, len(X), step):
         stopping.check()
-        rows = slice(begin, begin + step)
         out = buffer[: min(step, len(X) - begin)]
-        with threads.share(count) as n_threads:
-            _evaluate_rows(*_floating(X, rows), parameters, contract.WANT_LOGPDF, out, n_threads)
-        if sample_weight is not None:
-            out[sample_weight[rows] == 0.0] = 0.0  # also where the log density is -inf
-            out *= sample_weight[rows]
-        part, before = float(out.sum()), total
+        _evaluate_rows(X, begin, parameters, contract.WANT_LOGPDF, out, count)
+        weight = None if sample_weight is None else sample_weight[begin : begin + step]
+        part, before = _weighted_sum(out, weight), total
         total += part
         larger, smaller = (before, part) if abs(before) >= abs(part) else (part, before)
         lost += (larger - total) + smaller
     return total + lost if isfinite(lost) else total
+
+
+def _weighted_sum(log_densities: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    """``sum w log p``, in place; rows of no weight count for nothing, also where it is -inf."""
+    if sample_weight is not None:
+        log_densities[sample_weight == 0.0] = 0.0
+        log_densities *= sample_weight
+    return float(log_densities.sum())
 
 
 def _n_threads(flops: int, n_threads: int | None) -> int:
@@ -98,12 +104,17 @@ def _n_threads(flops: int, n_threads: int | None) -> int:
     return count if flops > SERIAL_FLOPS else 1
 
 
-def _floating(X: np.ndarray, rows: slice) -> tuple[np.ndarray, slice]:
-    """`X` and the rows wanted; of integers these rows alone, converted."""
-    return (X, rows) if X.dtype.kind == "f" else (validate.floats(X[rows], "X"), slice(0, None))
+def _evaluate_rows(X, first: int, parameters, want: int, out, n_threads: int) -> None:
+    """One of the kernel calls that cut up much work: rows of X from `first` on, as many as fit."""
+    part = X[first : first + len(out)]
+    if X.dtype.kind != "f":
+        part = validate.floats(part, "X")
+    with threads.share(n_threads) as count:
+        _evaluate_part(X, first, part, parameters, want, out, count)
 
 
-def _evaluate_rows(X, rows: slice, parameters, want: int, out, n_threads: int) -> None:
-    bad_row = backends.active().evaluate(X[rows], parameters, want, out, n_threads)
+def _evaluate_part(X, first: int, part, parameters, want: int, out, n_threads: int) -> None:
+    """A kernel call on `part`, which are the rows of X from `first` on."""
+    bad_row = backends.active().evaluate(part, parameters, want, out, n_threads)
     if bad_row >= 0:
-        validate.raise_nonfinite(X, rows.start + bad_row)
+        validate.raise_nonfinite(X, first + bad_row)
