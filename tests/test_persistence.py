@@ -159,7 +159,7 @@ def test_a_file_made_from_the_specification_is_read(path, covariance_type):
 
 def test_a_fault_anywhere_in_saving_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
     before = saved.read_bytes()
-    for name in ("fsync", "replace", "fdopen", "open", "fchmod"):
+    for name in ("fsync", "replace", "open", "fchmod"):
         for error in (OSError(28, "No space left on device"), OSError(5, "Input/output error")):
             with monkeypatch.context() as patch:
 
@@ -175,13 +175,15 @@ def test_a_fault_anywhere_in_saving_leaves_the_old_file_and_nothing_else(saved, 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is full")
 def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
-    before, fdopen = saved.read_bytes(), os.fdopen
+    before, open_file = saved.read_bytes(), os.open
 
-    def full(descriptor, mode):
-        os.dup2(os.open("/dev/full", os.O_WRONLY), descriptor)
-        return fdopen(descriptor, mode)
+    def full(path, flags, *mode):
+        descriptor = open_file(path, flags, *mode)
+        if flags & os.O_EXCL:
+            os.dup2(open_file("/dev/full", os.O_WRONLY), descriptor)
+        return descriptor
 
-    monkeypatch.setattr(os, "fdopen", full)
+    monkeypatch.setattr(os, "open", full)
     with pytest.raises(OSError, match=f"No space left.*{saved.name}"):
         make("diag").save(saved)
     assert saved.read_bytes() == before

@@ -44,17 +44,18 @@ def open_regular(path: str | os.PathLike, error: type[GaussmixError]) -> tuple[I
         flags |= getattr(os, name, 0)
     if os.path.isdir(path):  # Windows cannot open a directory at all
         raise error(f"{os.fspath(path)} is a directory. Give a file.")
-    descriptor = os.open(path, flags)
+    # The stream owns the descriptor from the start: on Ctrl-C nobody else may close it again.
+    stream = open(path, "rb", opener=lambda name, _: os.open(name, flags))
     try:
-        status = os.fstat(descriptor)
+        status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise error(
                 f"{os.fspath(path)} is not a regular file (a pipe or a device). "
                 "Copy its content to a file first."
             )
-        return os.fdopen(descriptor, "rb"), status.st_size
+        return stream, status.st_size
     except BaseException:
-        os.close(descriptor)
+        stream.close()
         raise
 
 
@@ -135,22 +136,26 @@ def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview])
         mode = stat.S_IMODE(status.st_mode) & 0o777
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".gaussmix-{os.urandom(6).hex()}.tmp")
-    # os.open rather than tempfile: a new file gets the permissions the user's umask asks for.
+    # Rather than by tempfile: a new file gets the permissions the user's umask asks for.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(temporary, flags, 0o666)
+        stream = open(temporary, "xb", opener=lambda name, _: os.open(name, flags, 0o666))
     except OSError as error:
         error.filename = path  # the name that was given: the temporary one says nothing
         raise
+    except BaseException:  # Ctrl-C, once it is there
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with stream:
             if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, mode)
+                os.fchmod(stream.fileno(), mode)
             for piece in cut(pieces):
                 check()
                 stream.write(piece)
             stream.flush()
-            os.fsync(descriptor)
+            os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
