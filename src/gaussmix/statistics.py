@@ -180,7 +180,10 @@ class SufficientStatistics:
         With e = old - new: first' = first + mass e and
         second' = second + first e^T + e first^T + mass e e^T.
         """
-        shift = validate.array("shift", shift, self.shift.shape).copy()
+        return self._moved(validate.array("shift", shift, self.shift.shape).copy())
+
+    def _moved(self, shift: np.ndarray) -> SufficientStatistics:
+        """`recentred`, for an array of the right shape that becomes read-only."""
         e = self.shift - shift
         mass, first = self.mass[:, None], self.first
         if self.layout in ("spherical", "diag"):

@@ -16,7 +16,7 @@ from ..algorithms.results import FitResult
 from ..covariance import Floor
 from ..model.mixture import Mixture
 from ..passes.posteriors import posterior_pieces
-from ..statistics import SufficientStatistics
+from ..statistics import SufficientStatistics, unchecked
 from .reseeding import centred, halved, maximised, split_shares, sums_to_cut
 
 
@@ -76,7 +76,7 @@ def merges(
     pairs = zip(*np.unravel_index(_order(shared.ravel()), shared.shape), strict=True)
     found = []
     for first in islice(((int(i), int(j)) for i, j in pairs if i < j), limit):
-        sums, left, pair = centred(result.statistics), shared, first
+        sums, left, pair = result.statistics, shared, first
         previous = mixture.covariances
         while True:
             sums, left = _merged(sums, *pair), _joined(left, *pair)
@@ -120,7 +120,7 @@ def with_empty(statistics: SufficientStatistics, count: int) -> SufficientStatis
     second = statistics.second
     if statistics.layout != "pooled":
         second = np.concatenate([second, np.zeros((count, *second.shape[1:]))])
-    return SufficientStatistics(shift, mass, first, second, statistics.layout)
+    return unchecked(shift, mass, first, second, statistics.layout)
 
 
 def _merged(statistics: SufficientStatistics, i: int, j: int) -> SufficientStatistics:
@@ -139,10 +139,10 @@ def grouped(statistics: SufficientStatistics, groups: np.ndarray) -> SufficientS
     sums = centred(statistics)
     shift, mass = sums.shift, sums.mass
     first = np.unique(groups, return_index=True)[1]
+    rest = np.delete(np.arange(len(groups)), first)
 
     def added(values: np.ndarray) -> np.ndarray:
         total = values[first]
-        rest = np.delete(np.arange(len(groups)), first)
         np.add.at(total, groups[rest], values[rest])
         return total
 
@@ -150,9 +150,9 @@ def grouped(statistics: SufficientStatistics, groups: np.ndarray) -> SufficientS
     # Steps from one mean to the others, not a sum of means: they do not cancel.
     steps = added(mass[:, None] * (shift - shift[first][groups]))
     means = shift[first] + steps / np.where(total > 0.0, total, 1.0)[:, None]
-    moved = sums.recentred(means[groups])
+    moved = sums._moved(means[groups])
     second = moved.second if moved.layout == "pooled" else added(moved.second)
-    return SufficientStatistics(means, total, added(moved.first), second, moved.layout)
+    return unchecked(means, total, added(moved.first), second, moved.layout)
 
 
 def _joined(shared: np.ndarray, i: int, j: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from ..model.mixture import Mixture
 from ..passes.expectation import Expectation
 from ..passes.posteriors import posterior_pieces, x_log_x
 from ..passes.sources import Rows
-from ..statistics import SufficientStatistics, mean_offsets
+from ..statistics import SufficientStatistics, mean_offsets, unchecked
 
 TIED = 1e-9  # relative gaps below it are taken for rounding
 # Half of a Gaussian, cut at its mean across an axis, has its own mean this many standard
@@ -123,7 +123,7 @@ def halved(
 
 def centred(statistics: SufficientStatistics) -> SufficientStatistics:
     """The statistics around the components' own means; where there is no mass, as they are."""
-    return statistics.recentred(statistics.shift + mean_offsets(statistics, statistics.mass <= 0.0))
+    return statistics._moved(statistics.shift + mean_offsets(statistics, statistics.mass <= 0.0))
 
 
 def _cut(
@@ -145,7 +145,7 @@ def _cut(
     first[parents] = 0.5 * first[parents] - half[:, None] * offsets
     if statistics.layout != "pooled":
         second[parents] = second[components] = 0.5 * second[parents]
-    return centred(SufficientStatistics(shift, mass, first, second, statistics.layout))
+    return centred(unchecked(shift, mass, first, second, statistics.layout))
 
 
 def _offsets(
