@@ -5,8 +5,10 @@ import threading
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import gaussmix
 from gaussmix import errors
 
 
@@ -47,6 +49,20 @@ def test_a_warning_points_at_the_first_line_outside_the_package(depth):
         namespace["call"]()
     assert caught[0].filename == __file__
     assert caught[0].lineno == inspect.getsourcelines(_inside_the_package)[1] + 6
+
+
+def test_warnings_of_public_calls_point_at_the_users_line():
+    X = np.column_stack([np.arange(60.0) % 7, np.full(60, 3.0)])
+    calls = (
+        lambda: gaussmix.fit(X, 1),
+        lambda: gaussmix.select(X, 1, covariance_types="diag"),
+        lambda: gaussmix.OnlineMixture(1, start_rows=20).update(X),
+        lambda: gaussmix.GaussianMixture(1).fit(X),
+    )
+    for call in calls:
+        with pytest.warns(errors.DegenerateComponentWarning, match="column 1") as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_one_user_line_is_told_once_by_the_default_filter():

@@ -14,7 +14,7 @@ ROOT = Path(gaussmix.__file__).parent
 # import its own tier and those below; no modules import each other in a circle.
 TIERS = [
     ["errors", "_build_info", "kernels"],
-    ["inputs", "datasets", "numba_api"],
+    ["inputs", "datasets", "numba_api", "underflow"],
     ["criteria", "files", "rules", "stopping", "threads"],
     ["backends", "statistics"],
     ["c_api", "covariance", "hills", "passes"],

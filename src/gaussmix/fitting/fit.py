@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import stopping, threads
+from .. import stopping, threads, underflow
 from ..algorithms.em import Run
 from ..algorithms.results import FitResult, IterationState
 from ..covariance import Floor, family
@@ -229,7 +229,7 @@ class InFrame(NamedTuple):
         return result
 
 
-@np.errstate(under="ignore")  # what underflows is as good as 0, also where NumPy is told to raise
+@underflow.ignored
 def run_in_frame(
     X,
     options: FitOptions,

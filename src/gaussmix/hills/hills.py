@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import threads
+from .. import threads, underflow
 from ..inputs import validate
 from .modes import DEFAULT_TOL, Survey, survey
 
@@ -16,7 +16,7 @@ _SERIAL_VALUES = 1 << 14  # rows times components: below, a thread costs more th
 _CHECK_VALUES = 1 << 18
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def assign(mixture, X: Any, method: str = "ascent", n_threads: int | None = None) -> np.ndarray:
     """(N,) int64 hill of each row of X: an index into the positions of the mixture's modes.
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import underflow
 from ..inputs import validate
 from .basins import Basins
 from .landscape import Landscape
@@ -107,7 +108,7 @@ def find(mixture, tol: float = DEFAULT_TOL) -> Modes:
     return survey(mixture, validate.real("tol", tol, 0.0, low_open=True)).modes
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 @lru_cache(maxsize=8)  # a stream of small batches asks for the hills of one mixture
 def survey(mixture, tol: float) -> Survey:
     """The modes of `mixture` (any value with the attributes of a Mixture) and their basins."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import underflow
 from ..errors import InvalidInputError
 from ..inputs import validate
 
@@ -69,13 +70,13 @@ class ConditionalMixtures:
         )
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def marginal(mixture, features):
     """The mixture of `features` alone; see `Mixture.marginal`."""
     return _marginal(mixture, validate.features("features", features, mixture.n_features))
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def condition(mixture, features, values):
     """The mixture of the other features, or one for each row; see `Mixture.condition`."""
     lines = _Lines(mixture, features)
@@ -102,7 +103,7 @@ def condition(mixture, features, values):
     return conditionals if len(shape) == 2 else conditionals[0]
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def regress(mixture, X_given, features, with_covariance: bool, n_threads) -> Regression:
     """Conditional means and covariances of the other features; see `Mixture.regress`."""
     with_covariance = validate.flag("with_covariance", with_covariance)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import underflow
 from ..errors import InvalidInputError
 from ..inputs import validate
 
@@ -24,7 +25,7 @@ class Estimate(NamedTuple):
     standard_error: float  # nats: the standard deviation of `value` over seeds
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def entropy(mixture, n: int, seed, n_threads) -> Estimate:
     """Differential entropy in nats; see `Mixture.entropy`."""
     n = validate.integer("n", n, 2)
@@ -39,7 +40,7 @@ def entropy(mixture, n: int, seed, n_threads) -> Estimate:
     return Estimate(_joint_entropy(mixture) - mean, error)
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def kl(mixture, other, n: int, seed, n_threads) -> Estimate:
     """Kullback-Leibler divergence in nats; see `Mixture.kl`."""
     if not isinstance(other, type(mixture)):

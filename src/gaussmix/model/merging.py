@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import underflow
 from ..errors import InvalidInputError
 from ..inputs import validate
 from ..passes.posteriors import posterior_pieces, x_log_x
@@ -95,7 +96,7 @@ class Clusters:
         return out
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def merge(
     mixture: Mixture,
     by: str = "modes",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import criteria, rules, stopping, threads
+from .. import criteria, rules, stopping, threads, underflow
 from ..covariance import FAMILIES, family
 from ..errors import DegenerateFitError, InvalidInputError, Recorded
 from ..fitting.options import FitOptions, checked
@@ -143,7 +143,7 @@ def select(
     return selection
 
 
-@np.errstate(under="ignore")
+@underflow.ignored
 def explore(
     X,
     n_components: int | Iterable[int],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import threads
+from .. import threads, underflow
 from ..algorithms.results import Repair
 from ..errors import DegenerateFitError, InvalidInputError
 from ..fitting.fit import InFrame, run_in_frame
@@ -61,7 +61,7 @@ class Stream(NamedTuple):
         options = self.options
         return default_rows(options.covariance_type, options.n_components, n_features)
 
-    @np.errstate(under="ignore")
+    @underflow.ignored
     def stepped(self, moment: Moment, X: np.ndarray, weight: np.ndarray | None) -> Moment:
         """The moment after one step of the recursion."""
         recursion = moment.recursion
