@@ -219,6 +219,20 @@ def test_a_step_is_never_larger_than_one(X):
     assert 0.0 < online.step_size(1) <= 1.0 and online.step_size(1e9) <= 1.0
 
 
+@pytest.mark.parametrize("alpha", [0.51, 0.7, 1.0])
+def test_a_step_of_very_many_rows_is_that_of_as_many_steps(X, alpha):
+    """Of large weights a batch is worth any number of rows; it costs no more for that."""
+    online = gm.OnlineMixture(1, start_rows=10, step_rows=1, alpha=alpha, t0=3e5)
+    fed(online, X[:20], 10)
+    times = 20.0 + np.arange(1.0, 100_001.0) + 3e5
+    assert 1.0 - online.step_size(100_000) == pytest.approx(
+        np.prod(1.0 - times**-alpha), rel=1e-7, abs=1e-14
+    )
+    assert online.step_size(1e95) == 1.0
+    online.update(X[20:40], np.full(20, 1e30))
+    np.testing.assert_allclose(online.mixture.means[0], X[20:40].mean(axis=0), rtol=1e-9)
+
+
 def test_steps_depend_on_rows_and_little_on_how_they_are_cut(X):
     whole, halves, single = (
         fed(gm.OnlineMixture(3, start_rows=1000, seed=0), X[:3000], size) for size in (200, 100, 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from math import expm1, log
+from math import exp, expm1, log
 from typing import NamedTuple
 
 import numpy as np
+
+MANY = 1 << 16  # steps of one batch that are made one by one; more come of large weights
+SERIES = 8  # terms of log(1 - g), of which g is below 2^-8 then
 
 
 class Schedule(NamedTuple):
@@ -26,9 +29,26 @@ class Schedule(NamedTuple):
         whole = int(moved)
         step = min(1.0, (moved - whole) * (t + moved + self.t0) ** -self.alpha)
         if whole:
-            times = t + np.arange(1.0, whole + 1.0) + self.t0
-            kept = np.prod(1.0 - np.minimum(1.0, times**-self.alpha))
-            step = 1.0 - (1.0 - step) * float(kept)
+            times = t + np.arange(1.0, min(whole, MANY) + 1.0) + self.t0
+            kept = float(np.prod(1.0 - np.minimum(1.0, times**-self.alpha)))
+            if whole > MANY:
+                kept *= _kept_by_more(float(times[-1]), whole - MANY, self.alpha)
+            step = 1.0 - (1.0 - step) * kept
         if self.half_life is not None:
             step = max(step, -expm1(-log(2.0) * rows / self.half_life))
         return step
+
+
+def _kept_by_more(after: float, count: int, alpha: float) -> float:
+    """The product of ``1 - t**-alpha`` over the `count` times t that follow `after` >= MANY.
+
+    By the integral of each term of the logarithm's series from half a unit before the first to
+    half a unit after the last: to 1e-8 of the product.
+    """
+    low, width = after + 0.5, log((after + 0.5 + count) / (after + 0.5))
+    total = 0.0
+    for m in range(1, SERIES + 1):
+        power = 1.0 - m * alpha
+        integral = width if power == 0.0 else expm1(power * width) / power
+        total += low**power * integral / m
+    return exp(-total)
