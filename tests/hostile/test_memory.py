@@ -131,6 +131,7 @@ TOO_LARGE = {
     "10^17 rows on hills": (lambda: HUNDRED.hills(_rows(10**17, 1)), "711. PiB"),
     "10^12 draws": (lambda: MODEL.sample(10**12), "7.28 TiB"),
     "10^30 draws": (lambda: MODEL.sample(10**30), "8e+30 bytes"),
+    "10^400 draws": (lambda: MODEL.sample(10**400), "over 1e300 bytes"),
 }
 
 

@@ -235,6 +235,7 @@ def test_without_a_floor_failures_are_rows_of_the_table():
         ({"n_components": 0}, "n_components is 0"),
         ({"n_components": []}, "n_components is empty"),
         ({"n_components": [2.0]}, "not an integer"),
+        ({"n_components": np.array(7)}, "only 6 rows; use at most 6"),
         ({"n_components": 7}, "only 6 rows; use at most 6"),
         ({"n_components": 6, "criterion": "cv", "n_folds": 3}, "only 4 rows left outside a fold"),
         ({"covariance_types": "round"}, "round"),

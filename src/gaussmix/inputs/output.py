@@ -29,9 +29,11 @@ def result(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     try:
         return np.empty(shape, dtype)
     except (ValueError, OverflowError):
+        n_bytes = math.prod(shape) * dtype.itemsize  # a Python int, of any size
+        needed = f"{n_bytes:.3g}" if n_bytes < 1e300 else "over 1e300"
         raise InvalidInputError(
-            f"a result of shape {shape} needs {math.prod(shape) * dtype.itemsize:.3g} bytes, more "
-            "than can be addressed. Ask for fewer rows at a time."
+            f"a result of shape {shown(shape)} needs {needed} bytes, more than can be addressed. "
+            "Ask for fewer rows at a time."
         ) from None
 
 

@@ -202,7 +202,9 @@ def _mark_unreached(found: list[Candidate], reason: str) -> None:
 
 def _counts(n_components: int | Iterable[int]) -> list[int]:
     """Numbers of components upwards, each once."""
-    if isinstance(n_components, str) or not isinstance(n_components, Iterable):
+    # An array of no dimension has what makes an iterable, and cannot be iterated over.
+    single = isinstance(n_components, str) or getattr(n_components, "ndim", 1) == 0
+    if single or not isinstance(n_components, Iterable):
         n_components = [n_components]
     counts = {validate.integer("n_components", count, 1) for count in n_components}
     if not counts:
