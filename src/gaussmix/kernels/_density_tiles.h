@@ -22,9 +22,7 @@
 #define FIXED 8 /* features for which there is code of its own */
 
 /* log joint = c - d2/2. A distance that overflowed (inf, or NaN from inf - inf) becomes inf. */
-TILE vec v_distance(vec squared) {
-    return v_select_less(squared, v_set(INFINITY), squared, v_set(INFINITY));
-}
+TILE vec v_distance(vec squared) { return v_min(squared, v_set(INFINITY)); }
 TILE void log_joint_from(vec squared, double coefficient, double *out) {
     v_store(out, v_set(coefficient) - v_set(0.5) * v_distance(squared));
 }
