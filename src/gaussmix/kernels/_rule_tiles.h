@@ -111,10 +111,11 @@ TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *coe
     for (ptrdiff_t k = 0; k < n_components; k++) {
         double *values = joint + k * ROWS;
         const vec limit = v_set(limits[k]);
-        vec a[WIDE];
+        vec a[WIDE], e[WIDE];
         mask matters[WIDE], some = (mask){0};
         UNROLL for (int v = 0; v < WIDE; v++) {
-            a[v] = v_load(values + v * LANES) - best[v];
+            /* What is raised here is below any limit still. */
+            e[v] = a[v] = v_max(v_load(values + v * LANES) - best[v], v_set(-708.0));
             matters[v] = v_at_least(a[v] - offset[v], limit);
             some |= matters[v];
         }
@@ -122,12 +123,11 @@ TILE void soft_tile_any(double *joint, ptrdiff_t n_components, const double *coe
             UNROLL for (int v = 0; v < WIDE; v++) v_store(values + v * LANES, v_set(0.0));
             continue;
         }
+        v_exp_chosen(e, matters, WIDE);
         UNROLL for (int v = 0; v < WIDE; v++) {
-            vec kept = v_keep(matters[v], a[v]);
-            vec e = v_keep(matters[v], v_exp_normal(kept));
-            v_store(values + v * LANES, e);
-            sum[v] += e;
-            tilt[v] += e * kept;
+            v_store(values + v * LANES, e[v]);
+            sum[v] += e[v];
+            tilt[v] += e[v] * a[v];
         }
     }
     UNROLL for (int v = 0; v < WIDE; v++) {

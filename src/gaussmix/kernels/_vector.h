@@ -345,6 +345,7 @@ TILE mask v_at_least(vec a, vec b) {
 }
 TILE vec v_keep(mask chosen, vec a) { return (vec)_mm512_maskz_mov_pd(chosen, (__m512d)a); }
 TILE int v_any(mask chosen) { return chosen != 0; }
+TILE mask v_every(void) { return 0xff; }
 #else
 typedef bits mask;
 TILE mask v_at_least(vec a, vec b) {
@@ -356,6 +357,7 @@ TILE mask v_at_least(vec a, vec b) {
 }
 /* `a` where chosen, 0 elsewhere. */
 TILE vec v_keep(mask chosen, vec a) { return v_from_bits(v_bits(a) & chosen); }
+TILE mask v_every(void) { return ~(mask){0}; }
 TILE int v_any(mask chosen) {
 #if defined(GAUSSMIX_AVX2)
     return _mm256_movemask_pd((__m256d)chosen) != 0;
@@ -371,55 +373,72 @@ TILE int v_any(mask chosen) {
 }
 #endif
 
-/* exp(a) for -708 <= a <= 1, under 1.25 ulp (AVX-512) and 1.2. Adding 1.5 2^52 rounds to an integer n and leaves it in
- * the low bits of the sum. The polynomials q, with exp(r) = 1 + r + r^2 q(r), were fitted in the
- * Chebyshev sense (mpmath.chebyfit).
+/* exp(a) where chosen, 0 elsewhere, for -708 <= a <= 1, of `n` vectors; under 1.25 ulp. Adding
+ * 1.5 2^52 rounds to an integer m and leaves it in the low bits of the sum. The polynomials q, with
+ * exp(r) = 1 + r + r^2 q(r), were fitted in the Chebyshev sense (mpmath.chebyfit).
  *
- * With a table in registers, a = n ln(2)/16 + r, |r| <= ln(2)/32: q of degree 4 (relative error of
- * exp 2.8e-17), times 2^(n/16). An entry is 2^(j/16) with j << 48 taken off its bits, so that
- * adding n << 48 puts in n / 16 as exponent and takes j out again. Elsewhere a = n ln 2 + r: q of
- * degree 9 (1.3e-17), and n is added to the exponent. */
-TILE vec v_exp_normal(vec a) {
-    const vec magic = v_set(0x1.8p52);
+ * With a table in registers, a = m ln(2)/16 + r, |r| <= ln(2)/32: q of degree 4 (relative error of
+ * exp 2.8e-17), times 2^(m/16). An entry is 2^(j/16) with j << 48 taken off its bits, so that
+ * adding m << 48 puts in m / 16 as exponent and takes j out again. Elsewhere a = m ln 2 + r: q of
+ * degree 9 (1.3e-17), times 2^m. */
 #if defined(GAUSSMIX_AVX512)
+TILE void v_exp_chosen(vec *a, const mask *chosen, const int n) {
     static const uint64_t table[16] __attribute__((aligned(64))) = {
         0x3ff0000000000000, 0x3fefb5586cf9890f, 0x3fef72b83c7d517b, 0x3fef387a6e756238,
         0x3fef06fe0a31b715, 0x3feedea64c123422, 0x3feebfdad5362a27, 0x3feeab07dd485429,
         0x3feea09e667f3bcd, 0x3feea11473eb0187, 0x3feeace5422aa0db, 0x3feec49182a3f090,
         0x3feee89f995ad3ad, 0x3fef199bdd85529c, 0x3fef5818dcfba487, 0x3fefa4afa2a490da,
     };
-    vec shifted = a * v_set(23.083120654223414) + magic;
-    vec n = shifted - magic;
-    vec r = a - n * v_set(0.043321698780346196); /* 33 bits of ln(2)/16: exact product */
-    r = r - n * v_set(4.650385693757748e-12);
-    bits power = (bits)_mm512_permutex2var_epi64(
-        _mm512_load_si512(table), (__m512i)v_bits(shifted), _mm512_load_si512(table + 8));
-    vec scale = v_from_bits(power + (v_bits(shifted) << 48));
-    vec q = v_set(0.0013889034348599464);
-    q = q * r + v_set(0.008333449701253456);
-    q = q * r + v_set(0.04166666666496045);
-    q = q * r + v_set(0.1666666666530169);
-    q = q * r + v_set(0.5);
-    return scale * (q * (r * r) + r) + scale;
+    UNROLL for (int v = 0; v < n; v++) {
+        vec shifted = a[v] * v_set(23.083120654223414) + v_set(0x1.8p52);
+        vec m = shifted - v_set(0x1.8p52);
+        vec r = a[v] - m * v_set(0.043321698780346196); /* 33 bits of ln(2)/16: exact product */
+        r = r - m * v_set(4.650385693757748e-12);
+        bits power = (bits)_mm512_permutex2var_epi64(
+            _mm512_load_si512(table), (__m512i)v_bits(shifted), _mm512_load_si512(table + 8));
+        vec scale = v_keep(chosen[v], v_from_bits(power + (v_bits(shifted) << 48)));
+        vec q = v_set(0.0013889034348599464);
+        q = q * r + v_set(0.008333449701253456);
+        q = q * r + v_set(0.04166666666496045);
+        q = q * r + v_set(0.1666666666530169);
+        q = q * r + v_set(0.5);
+        a[v] = scale * (q * (r * r) + r) + scale;
+    }
+}
 #else
-    vec shifted = a * v_set(1.4426950408889634) + magic;
-    vec n = shifted - magic;
-    vec r = a - n * v_set(0.6931471803691238); /* 32 bits of ln 2: exact product */
-    r = r - n * v_set(1.9082149292705877e-10);
-    /* Horner: Estrin's shorter chain was no faster in the soft rule (Zen 3). */
-    vec q = v_set(2.510038549551032e-08);
-    q = q * r + v_set(2.7620088445409746e-07);
-    q = q * r + v_set(2.7557268459997064e-06);
-    q = q * r + v_set(2.4801521295954376e-05);
-    q = q * r + v_set(0.00019841269863053618);
-    q = q * r + v_set(0.0013888888917213717);
-    q = q * r + v_set(0.008333333333330062);
-    q = q * r + v_set(0.04166666666662413);
-    q = q * r + v_set(0.16666666666666669);
-    q = q * r + v_set(0.5);
-    vec tail = q * (r * r) + r;
-    return v_from_bits(v_bits(tail + v_set(1.0)) + (v_bits(shifted) << 52));
+/* Step by step for all vectors, and even and odd powers apart: half the way for a vector, others to
+ * go on with meanwhile, and not one operation more than Horner's scheme. */
+#define EACH UNROLL for (int v = 0; v < n; v++)
+TILE void v_exp_chosen(vec *a, const mask *chosen, const int n) {
+    const vec magic = v_set(0x1.8p52);
+    vec shifted[WIDE], scale[WIDE], r[WIDE], square[WIDE], q[WIDE], odd[WIDE];
+    EACH shifted[v] = a[v] * v_set(1.4426950408889634) + magic;
+    /* 32 bits of ln 2: exact product */
+    EACH r[v] = a[v] - (shifted[v] - magic) * v_set(0.6931471803691238);
+    EACH r[v] = r[v] - (shifted[v] - magic) * v_set(1.9082149292705877e-10);
+    EACH scale[v] = v_from_bits((v_bits(shifted[v]) << 52) + v_bits(v_set(1.0)));
+    EACH scale[v] = v_keep(chosen[v], scale[v]);
+    EACH square[v] = r[v] * r[v];
+    EACH q[v] = square[v] * v_set(2.7620088445409746e-07) + v_set(2.4801521295954376e-05);
+    EACH odd[v] = square[v] * v_set(2.510038549551032e-08) + v_set(2.7557268459997064e-06);
+    EACH q[v] = q[v] * square[v] + v_set(0.0013888888917213717);
+    EACH odd[v] = odd[v] * square[v] + v_set(0.00019841269863053618);
+    EACH q[v] = q[v] * square[v] + v_set(0.04166666666662413);
+    EACH odd[v] = odd[v] * square[v] + v_set(0.008333333333330062);
+    EACH q[v] = q[v] * square[v] + v_set(0.5);
+    EACH odd[v] = odd[v] * square[v] + v_set(0.16666666666666669);
+    EACH q[v] = odd[v] * r[v] + q[v];
+    EACH q[v] = q[v] * square[v] + r[v];
+    EACH a[v] = q[v] * scale[v] + scale[v];
+}
+#undef EACH
 #endif
+
+/* exp(a) for -708 <= a <= 1. */
+TILE vec v_exp_normal(vec a) {
+    const mask every = v_every();
+    v_exp_chosen(&a, &every, 1);
+    return a;
 }
 
 /* exp(a) for a <= 1; 0 from -708 down, for -inf and for NaN. */
