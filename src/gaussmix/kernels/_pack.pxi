@@ -90,7 +90,7 @@ cdef Py_ssize_t pack_block(const Rows *X, Py_ssize_t first, Py_ssize_t count,
     cdef double total
     while at < count:
         n = min(tile_rows, count - at)
-        if n == LANES * WIDE and X.feature_stride == X.item and n_features > 1:
+        if n == LANES * WIDE and X.feature_stride == X.item:
             pack_rows(X.data + (first + at) * X.row_stride, X.row_stride, n_features, X.item, tile)
         elif X.item == sizeof(double):
             pack_tile[double](NULL, X, first + at, n, tile_rows, tile)
