@@ -14,47 +14,72 @@
 
 /* ---- A lane is a row: x[tile][d][row], weights[tile][k][row] ---- */
 
-/* mass, first and second moments of component `k`; second is D x D (lower triangle) or D.
- * `guarded`: some x is so large that x - mean may be infinite; 0 * inf must not become NaN. */
+/* Of so few features, two vectors in turn have second moments of their own, or a sum would wait for
+ * itself longer than the multiplications of a short vector take. */
+#define ALTERNATING (GAUSSMIX_REGISTERS < 32 ? 2 : 0)
+
+/* first and second moments of features [begin, end) of a component, and the mass with the first of
+ * them; second is D x D (lower triangle: with all features up to its own) or D. `guarded`: some x is
+ * so large that x - mean may be infinite; 0 * inf must not become NaN. */
 TILE void moments_few(const double *x, const double *weight, ptrdiff_t weight_step,
-                      ptrdiff_t tiles, const int vectors, const double *mean,
-                      const int n_features, const int full, const int guarded, double *mass,
+                      ptrdiff_t tiles, const double *mean, const int n_features, const int begin,
+                      const int end, const int full, const int guarded, double *mass,
                       double *first, double *second) {
-    vec mass_sum = v_set(0.0), first_sum[FEW], second_sum[FEW * FEW];
-    UNROLL for (int d = 0; d < n_features; d++) first_sum[d] = v_set(0.0);
-    UNROLL for (int i = 0; i < FEW * FEW; i++) second_sum[i] = v_set(0.0);
+    enum { SETS = 2 };
+    const int sets = end <= ALTERNATING ? 2 : 1;
+    vec mass_sum = v_set(0.0), first_sum[FEW], second_sum[SETS][FEW * FEW];
+    UNROLL for (int d = 0; d < FEW; d++) first_sum[d] = v_set(0.0);
+    UNROLL for (int i = 0; i < FEW * FEW; i++) second_sum[0][i] = second_sum[1][i] = v_set(0.0);
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-        for (int v = 0; v < vectors; v++) {
-            vec w = v_load(weight + tile * weight_step + v * LANES), t[FEW];
-            mass_sum += w;
-            UNROLL for (int d = 0; d < n_features; d++) {
-                t[d] = v_load(x + ((tile * n_features + d) * vectors + v) * LANES)
-                       - v_set(mean[d]);
-                if (guarded) t[d] = v_select_less(v_set(0.0), w, t[d], v_set(0.0));
-                vec wt = w * t[d];
-                first_sum[d] += wt;
-                if (full) {
-                    UNROLL for (int e = 0; e <= d; e++) second_sum[d * FEW + e] += wt * t[e];
-                } else {
-                    second_sum[d] += wt * t[d];
+        for (int v = 0; v < WIDE; v += sets) {
+            UNROLL for (int s = 0; s < sets; s++) {
+                vec w = v_load(weight + tile * weight_step + (v + s) * LANES), t[FEW];
+                if (begin == 0) mass_sum += w;
+                UNROLL for (int d = full ? 0 : begin; d < end; d++) {
+                    t[d] = v_load(x + ((tile * n_features + d) * WIDE + v + s) * LANES)
+                           - v_set(mean[d]);
+                    if (guarded) t[d] = v_select_less(v_set(0.0), w, t[d], v_set(0.0));
+                }
+                UNROLL for (int d = begin; d < end; d++) {
+                    vec wt = w * t[d];
+                    first_sum[d] += wt;
+                    if (full) {
+                        UNROLL for (int e = 0; e <= d; e++)
+                            second_sum[s][d * FEW + e] += wt * t[e];
+                    } else {
+                        second_sum[s][d] += wt * t[d];
+                    }
                 }
             }
         }
     }
-    *mass += v_sum(mass_sum);
-    UNROLL for (int d = 0; d < n_features; d++) {
+    if (sets == 2)
+        UNROLL for (int i = 0; i < FEW * FEW; i++) second_sum[0][i] += second_sum[1][i];
+    if (begin == 0) *mass += v_sum(mass_sum);
+    UNROLL for (int d = begin; d < end; d++) {
         first[d] += v_sum(first_sum[d]);
         if (full) {
             UNROLL for (int e = 0; e <= d; e++)
-                second[d * n_features + e] += v_sum(second_sum[d * FEW + e]);
+                second[d * n_features + e] += v_sum(second_sum[0][d * FEW + e]);
         } else {
-            second[d] += v_sum(second_sum[d]);
+            second[d] += v_sum(second_sum[0][d]);
         }
     }
 }
 
+#define MOMENTS_ROWS(D, BEGIN, END, FULL, GUARDED) \
+    moments_few(x, weight, weight_step, tiles, mean, D, BEGIN, END, FULL, GUARDED, mass, first, \
+                second)
+/* 15 sums of four features do not fit into 16 registers: two features and then two. */
 #define MOMENTS_FEW(D, FULL, GUARDED) \
-    moments_few(x, weight, weight_step, tiles, vectors, mean, D, FULL, GUARDED, mass, first, second)
+    do { \
+        if (FULL && D == 4 && GAUSSMIX_REGISTERS < 32) { \
+            MOMENTS_ROWS(D, 0, 2, FULL, GUARDED); \
+            MOMENTS_ROWS(D, 2, D, FULL, GUARDED); \
+        } else { \
+            MOMENTS_ROWS(D, 0, D, FULL, GUARDED); \
+        } \
+    } while (0)
 #define MOMENTS_FEW_CASES(D) \
     case D: \
         if (guarded) { \
@@ -70,7 +95,6 @@ static void moments_few_features(const double *x, const double *weight, ptrdiff_
                                  ptrdiff_t tiles, const double *mean, ptrdiff_t n_features,
                                  int full, int guarded, double *mass, double *first,
                                  double *second) {
-    const int vectors = WIDE;
     switch (n_features) {
         MOMENTS_FEW_CASES(1)
         MOMENTS_FEW_CASES(2)
@@ -182,85 +206,100 @@ typedef struct {
     double *first, *second;
 } Products;
 
+/* A register tile: up to BAND features of runs times PAIR_COLUMNS others. With few registers it is
+ * long, since the runs are in the first-level cache and the others may not be (EPYC, AVX2: 6 x 2 took
+ * 11 % less than 3 x 3 at D = 16, 13 % at 64). */
 #if GAUSSMIX_REGISTERS >= 32
 #define BAND 4
+#define PAIR_COLUMNS 4
 #else
-#define BAND 3
+#define BAND 6
+#define PAIR_COLUMNS 2
 #endif
 
-/* The features [i, i + n), n <= BAND: their runs, `first`, and their products with each other. */
-TILE void diagonal_tile(const Products *p, ptrdiff_t i, const int n) {
+/* Of the features from i on, those in [begin, end): their runs, `first`, and their products with the
+ * features [from, end), lower triangle; end - from <= 4. */
+TILE void diagonal_tile(const Products *p, ptrdiff_t i, const int begin, const int end,
+                        const int from) {
     vec sum[BAND][4], first[4];
-    const double *x = p->x + i * WIDE * LANES, *mean = p->mean + i;
+    const double *x = p->x + i * WIDE * LANES, *weight = p->weight;
     const Place *places = p->places;
     const ptrdiff_t n_places = p->n_places, run = p->run;
-    double *scaled = p->scaled;
-    UNROLL for (int r = 0; r < n; r++) FETCH(p->second + (i + r) * p->n_features + i, 1, 3);
+    double mean[BAND], *scaled = p->scaled, *second = p->second + i * p->n_features + i;
+    UNROLL for (int r = begin; r < end; r++) FETCH(second + r * p->n_features, 1, 3);
+    UNROLL for (int r = from; r < end; r++) mean[r] = p->mean[i + r];
     UNROLL for (int r = 0; r < 4; r++) first[r] = v_set(0.0);
-    UNROLL for (int r = 0; r < BAND; r++)
+    UNROLL for (int r = begin; r < end; r++)
         UNROLL for (int c = 0; c < 4; c++) sum[r][c] = v_set(0.0);
     for (ptrdiff_t at = 0; at < n_places; at++) {
-        vec w = v_load(p->weight + places[at].weight), t[BAND];
+        vec w = v_load(weight + places[at].weight), t[BAND];
         const double *row = x + places[at].x;
-        UNROLL for (int r = 0; r < n; r++) {
+        UNROLL for (int r = from; r < end; r++) {
             vec wt;
             t[r] = v_load(row + r * WIDE * LANES) - v_set(mean[r]);
+            if (r < begin) continue;
             wt = w * t[r];
             v_store(scaled + r * run + at * LANES, wt);
-            first[r] += wt;
-            UNROLL for (int c = 0; c <= r; c++) sum[r][c] += wt * t[c];
+            first[r - begin] += wt;
+            UNROLL for (int c = from; c <= r; c++) sum[r][c - from] += wt * t[c];
         }
     }
     double sums[4] = {0.0, 0.0, 0.0, 0.0};
     v_add_sums(first, sums);
-    UNROLL for (int r = 0; r < n; r++) p->first[i + r] += sums[r];
-    UNROLL for (int r = 0; r < n; r++) {
-        double *to = p->second + (i + r) * p->n_features + i, row[4] = {0.0, 0.0, 0.0, 0.0};
-        if (n == 4) {
+    UNROLL for (int r = begin; r < end; r++) p->first[i + r] += sums[r - begin];
+    UNROLL for (int r = begin; r < end; r++) {
+        double *to = second + r * p->n_features + from, row[4] = {0.0, 0.0, 0.0, 0.0};
+        if (end - from == 4) {
             v_add_sums(sum[r], to); /* 0 above the diagonal */
         } else {
             v_add_sums(sum[r], row);
-            UNROLL for (int c = 0; c <= r; c++) to[c] += row[c];
+            UNROLL for (int c = from; c <= r; c++) to[c - from] += row[c - from];
         }
     }
 }
 
-/* The n features from i on against BAND from j on, j + BAND <= i. */
-TILE void pair_tile(const Products *p, ptrdiff_t i, ptrdiff_t j, const int n) {
-    vec sum[BAND][4];
-    const double *x = p->x + j * WIDE * LANES, *mean = p->mean + j, *scaled = p->scaled;
+/* The n features from i on, whose runs stand at `scaled`, against m from j on, j + m <= i. */
+TILE void pair_tile(const Products *p, ptrdiff_t i, const double *scaled, ptrdiff_t j, const int n,
+                    const int m) {
+    enum { SUMS = 16 };
+    vec sum[SUMS];
+    const double *x = p->x + j * WIDE * LANES, *mean = p->mean + j;
     const Place *places = p->places;
     const ptrdiff_t n_places = p->n_places, run = p->run;
     /* Of many components, the sums have left the cache since the last block. */
     UNROLL for (int r = 0; r < n; r++) FETCH(p->second + (i + r) * p->n_features + j, 1, 3);
-    UNROLL for (int r = 0; r < BAND; r++)
-        UNROLL for (int c = 0; c < 4; c++) sum[r][c] = v_set(0.0);
+    UNROLL for (int s = 0; s < SUMS; s++) sum[s] = v_set(0.0);
     for (ptrdiff_t at = 0; at < n_places; at++) {
         const double *row = x + places[at].x;
-        vec t[BAND];
-        UNROLL for (int c = 0; c < BAND; c++)
+        vec t[4];
+        UNROLL for (int c = 0; c < m; c++)
             t[c] = v_load(row + c * WIDE * LANES) - v_set(mean[c]);
         UNROLL for (int r = 0; r < n; r++) {
             vec wt = v_held(v_load(scaled + r * run + at * LANES));
-            UNROLL for (int c = 0; c < BAND; c++) sum[r][c] += wt * t[c];
+            UNROLL for (int c = 0; c < m; c++) sum[r * m + c] += wt * t[c];
         }
     }
-    UNROLL for (int r = 0; r < n; r++) {
-        double *to = p->second + (i + r) * p->n_features + j;
-        if (BAND == 4) {
-            v_add_sums(sum[r], to);
-        } else {
-            double sums[4] = {0.0, 0.0, 0.0, 0.0};
-            v_add_sums(sum[r], sums);
-            UNROLL for (int c = 0; c < BAND; c++) to[c] += sums[c];
-        }
-    }
+    double sums[SUMS] = {0.0}, *to = p->second + i * p->n_features + j;
+    UNROLL for (int s = 0; s < n * m; s += 4)
+        v_add_sums(sum + s, m == 4 ? to + s / 4 * p->n_features : sums + s);
+    if (m == 4) return;
+    UNROLL for (int r = 0; r < n; r++)
+        UNROLL for (int c = 0; c < m; c++) to[r * p->n_features + c] += sums[r * m + c];
 }
 
 /* The features [i, i + n), n <= BAND, against themselves and all before them. */
 TILE void narrow_band(const Products *p, ptrdiff_t i, const int n) {
-    diagonal_tile(p, i, n);
-    for (ptrdiff_t j = 0; j < i; j += BAND) pair_tile(p, i, j, n);
+    ptrdiff_t j = 0;
+    if (BAND == 4) {
+        diagonal_tile(p, i, 0, n, 0);
+    } else { /* in parts, of no more sums than there are registers */
+        diagonal_tile(p, i, 0, 3, 0);
+        if (n > 3) diagonal_tile(p, i, 3, n, n == 4 ? 0 : 3);
+        if (n > 4) pair_tile(p, i + 3, p->scaled + 3 * p->run, i, n - 3, 3);
+    }
+    for (; j + PAIR_COLUMNS <= i; j += PAIR_COLUMNS)
+        pair_tile(p, i, p->scaled, j, n, PAIR_COLUMNS);
+    if (PAIR_COLUMNS == 2 && j < i) pair_tile(p, i, p->scaled, j, n, 1);
 }
 
 /* Up to FIXED features: the rows [begin, end) of `second` with all their columns, in registers; no
@@ -304,8 +343,7 @@ TILE void fixed_triangle(const Products *p, const int n) {
     if (n > 5) fixed_rows(p, 5, n);
 #else
     fixed_rows(p, 0, 3);
-    fixed_rows(p, 3, 5);
-    UNROLL for (int r = 5; r < n; r++) fixed_rows(p, r, r + 1);
+    fixed_rows(p, 3, n);
 #endif
 }
 
@@ -318,6 +356,7 @@ static void multiply_vectors(const double *x, ptrdiff_t n_features, const double
     ptrdiff_t i = 0;
     switch (n_features) { /* no fewer: see FEW */
     case 5: fixed_triangle(&p, 5); return;
+#if GAUSSMIX_REGISTERS >= 32
     case 6: fixed_triangle(&p, 6); return;
     case 7: fixed_triangle(&p, 7); return;
     case 8: fixed_triangle(&p, 8); return;
@@ -328,6 +367,21 @@ static void multiply_vectors(const double *x, ptrdiff_t n_features, const double
     case 2: narrow_band(&p, i, 2); break;
     case 3: narrow_band(&p, i, 3); break;
     }
+#else
+    }
+    /* Bands of about equal sizes: a tile of few rows waits for its own sums. */
+    const ptrdiff_t bands = (n_features + BAND - 1) / BAND, base = n_features / bands;
+    for (ptrdiff_t left = bands; left > 0; left--) {
+        const ptrdiff_t n = base + (left <= n_features % bands);
+        switch (n) {
+        case 3: narrow_band(&p, i, 3); break;
+        case 4: narrow_band(&p, i, 4); break;
+        case 5: narrow_band(&p, i, 5); break;
+        case 6: narrow_band(&p, i, 6); break;
+        }
+        i += n;
+    }
+#endif
 }
 
 #endif

@@ -164,14 +164,21 @@ static void first_vectors(const double *x, ptrdiff_t n_features, const double *w
     FIRST_FEATURES(1, 0);
 }
 
+/* Each sum takes two multiplications, so that fewer are enough. */
+#if GAUSSMIX_REGISTERS >= 32
+#define TWIN_BAND 4
+#else
+#define TWIN_BAND 3
+#endif
+
 TILE void twin_tile(const double *delta, const double *half, ptrdiff_t run, ptrdiff_t n_rows,
                     ptrdiff_t n_features, ptrdiff_t i, ptrdiff_t j, double *second,
                     const int rows, const int columns, const int triangle) {
-    vec sum[BAND][4];
-    UNROLL for (int r = 0; r < BAND; r++)
+    vec sum[TWIN_BAND][4];
+    UNROLL for (int r = 0; r < TWIN_BAND; r++)
         UNROLL for (int c = 0; c < 4; c++) sum[r][c] = v_set(0.0);
     for (ptrdiff_t row = 0; row < n_rows; row += LANES) {
-        vec t[BAND], h[BAND];
+        vec t[TWIN_BAND], h[TWIN_BAND];
         UNROLL for (int c = 0; c < columns; c++) {
             t[c] = v_load(delta + (j + c) * run + row);
             h[c] = v_load(half + (j + c) * run + row);
@@ -191,8 +198,8 @@ TILE void twin_tile(const double *delta, const double *half, ptrdiff_t run, ptrd
 }
 TILE void twin_band(const double *delta, const double *half, ptrdiff_t run, ptrdiff_t n_rows,
                     ptrdiff_t n_features, ptrdiff_t i, double *second, const int n) {
-    for (ptrdiff_t j = 0; j < i; j += BAND)
-        twin_tile(delta, half, run, n_rows, n_features, i, j, second, n, BAND, 0);
+    for (ptrdiff_t j = 0; j < i; j += TWIN_BAND)
+        twin_tile(delta, half, run, n_rows, n_features, i, j, second, n, TWIN_BAND, 0);
     twin_tile(delta, half, run, n_rows, n_features, i, i, second, n, n, 1);
 }
 
@@ -200,8 +207,8 @@ TILE void twin_band(const double *delta, const double *half, ptrdiff_t run, ptrd
 static void multiply_twins(const double *delta, const double *half, ptrdiff_t run,
                            ptrdiff_t n_rows, ptrdiff_t n_features, double *second) {
     ptrdiff_t i = 0;
-    for (; i + BAND <= n_features; i += BAND)
-        twin_band(delta, half, run, n_rows, n_features, i, second, BAND);
+    for (; i + TWIN_BAND <= n_features; i += TWIN_BAND)
+        twin_band(delta, half, run, n_rows, n_features, i, second, TWIN_BAND);
     switch (n_features - i) {
     case 1: twin_band(delta, half, run, n_rows, n_features, i, second, 1); break;
     case 2: twin_band(delta, half, run, n_rows, n_features, i, second, 2); break;
