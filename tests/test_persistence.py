@@ -236,6 +236,12 @@ def test_saving_to_an_empty_path_says_that_it_is_empty(path):
         make().save(path)
 
 
+@pytest.mark.parametrize("path", ["", b""])
+def test_loading_from_an_empty_path_says_that_it_is_empty(path):
+    with pytest.raises(InvalidInputError, match="path is empty"):
+        gm.load(path)
+
+
 def test_saving_replaces_nothing_but_a_regular_file(tmp_path):
     with pytest.raises(InvalidInputError, match="is not a regular file"):
         make().save(tmp_path)

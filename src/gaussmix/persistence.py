@@ -73,6 +73,8 @@ def load(path: str | os.PathLike, max_bytes: int = container.SIZE_CAP):
 
     Raises
     ------
+    InvalidInputError
+        If `path` is empty.
     ModelFileError
         If the file is not a model file, is damaged or truncated, was written by a newer
         gaussmix, or what it holds is not valid. Names the file, the array and the place.

@@ -332,6 +332,7 @@ def test_warm_start_with_other_settings_is_refused(fitted):
         ("reg_covar", np.inf, "reg_covar is inf"),
         ("max_iter", -1, "max_iter is -1"),
         ("n_init", 0, "n_init is 0"),
+        ("n_init", 10**9, "n_init is 1000000000.*from 1 to 1000000"),
         ("covariance_type", "round", "covariance_type is 'round'.*'full'"),
         ("init_params", "magic", "init_params is 'magic'.*'kmeans'"),
         ("random_state", -1, "random_state is -1"),

@@ -53,6 +53,11 @@ def same_state(a, b):
         np.testing.assert_array_equal(getattr(a.statistics, name), getattr(b.statistics, name))
 
 
+def test_more_starts_than_can_be_kept_are_refused():
+    with pytest.raises(gm.InvalidInputError, match=r"n_starts is 1000000000.*from 1 to 1000000"):
+        gm.OnlineMixture(2, n_starts=10**9)
+
+
 # -- the recursion
 
 

@@ -27,7 +27,7 @@ except ImportError as error:
 from ..errors import DegenerateFitError, InvalidInputError, warn
 from ..fitting.diagnosis import not_converged
 from ..fitting.fit import run
-from ..fitting.options import FitOptions
+from ..fitting.options import MOST_STARTS, FitOptions
 from ..inputs import validate
 from ..model.mixture import Mixture
 from ..passes import sources
@@ -327,7 +327,7 @@ class GaussianMixture(FittedScores, DensityMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         """Check what `gaussmix.fit` does not know or calls by another name."""
         validate.integer("n_components", self.n_components, 1)
-        validate.integer("n_init", self.n_init, 1)
+        validate.integer("n_init", self.n_init, 1, MOST_STARTS)
         validate.choice("init_params", self.init_params, KINDS)
         validate.flag("warm_start", self.warm_start)
         if not isinstance(self.verbose, (bool, np.bool_)):

@@ -119,6 +119,8 @@ def read(path: str | os.PathLike, max_bytes: int = SIZE_CAP) -> Record:
 
     Raises
     ------
+    InvalidInputError
+        If `path` is empty.
     ModelFileError
         If it is not a regular file of at most `max_bytes`, or not an undamaged model file.
     OSError

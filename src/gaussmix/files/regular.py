@@ -35,9 +35,12 @@ def open_regular(path: str | os.PathLike, error: type[GaussmixError]) -> tuple[I
 
     Raises
     ------
+    InvalidInputError
+        If `path` is empty.
     OSError
         If the file is absent or may not be read.
     """
+    check_path(path)
     # Without O_NONBLOCK, opening a named pipe waits for a writer that may never come.
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
@@ -95,6 +98,12 @@ def read_regular(
     return content.toreadonly()
 
 
+def check_path(path: str | os.PathLike) -> None:
+    """Refuse an empty path, which `realpath` takes for the current directory."""
+    if not os.fspath(path):
+        raise InvalidInputError("path is empty. Give the name of a file.")
+
+
 def cut(pieces: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
     """The same bytes, at most `PIECE` of them at once."""
     for piece in pieces:
@@ -122,10 +131,8 @@ def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview])
     OSError
         If the directory is absent, full or not writable.
     """
-    path = os.fsdecode(path)
-    if not path:  # which realpath takes for the current directory
-        raise InvalidInputError("path is empty. Give the name of a file.")
-    path = os.path.realpath(path)
+    check_path(path)
+    path = os.path.realpath(os.fsdecode(path))
     mode = None
     with suppress(FileNotFoundError):
         status = os.stat(path)

@@ -86,7 +86,7 @@ def fit(
         (random rows as centres); or initial means (K, D), labels (N,) of integers,
         responsibilities (N, K), or whole mixtures. Starts that give only centres take weights
         and covariances from the cells around them.
-    n_starts : int
+    n_starts : int, at most 1,000,000
         With more than one, `start` is run to the end, and so are the best third of
         ``n_starts - 1`` others after short runs of 5 iterations: by turns k-means++ seeds in
         the metric of the whole data, good where clusters are apart, and random rows with the

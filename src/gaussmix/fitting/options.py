@@ -16,6 +16,8 @@ from ..kernels import contract
 from ..passes.sources import Rows
 from ..rules import SOFT, Algorithm
 
+MOST_STARTS = 1_000_000  # the result holds a report of each
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -42,7 +44,7 @@ def checked(options: FitOptions) -> FitOptions:
     return FitOptions(
         validate.integer("n_components", options.n_components, 1),
         family(options.covariance_type).name,
-        validate.integer("n_starts", options.n_starts, 1),
+        validate.integer("n_starts", options.n_starts, 1, MOST_STARTS),
         validate.real("tol", options.tol, 0.0),
         validate.integer("max_iter", options.max_iter, 0),
         validate.real("reg_covar", options.reg_covar, 0.0),

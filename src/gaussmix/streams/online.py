@@ -15,7 +15,7 @@ from ..errors import InvalidInputError
 from ..files import container
 from ..fitting import given_start
 from ..fitting.frame import Frame, check_means
-from ..fitting.options import FitOptions, checked
+from ..fitting.options import MOST_STARTS, FitOptions, checked
 from ..inputs import validate
 from ..model.mixture import Mixture
 from ..passes import sources
@@ -53,7 +53,7 @@ class OnlineMixture:
         How to begin: one of `gaussmix.fit`'s kinds of start or means, for a fit to the first rows;
         a mixture, which then is left as it is until `start_rows` have been seen; or the result of
         a fit, which goes on as if its rows had come from the stream.
-    n_starts : int
+    n_starts : int, at most 1,000,000
         So many fits to the first rows are begun from a `start` that is a name, and after 5
         iterations the best one goes on. Its components are rearranged, twice if that helps: all
         are cut in two, and pairs of the halves merged again where that costs least.
@@ -148,7 +148,7 @@ class OnlineMixture:
         options = FitOptions(
             validate.integer("n_components", n_components, 1),
             family(covariance_type).name,
-            validate.integer("n_starts", n_starts, 1),
+            validate.integer("n_starts", n_starts, 1, MOST_STARTS),
             tol=TOL,
             reg_covar=validate.real("reg_covar", reg_covar, 0.0),
             n_threads=n_threads,
