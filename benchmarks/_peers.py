@@ -117,3 +117,4 @@ PEERS = [
         "scikit-learn",
     ),
 ]
+NAMES = [peer.name for peer, _, _ in PEERS]

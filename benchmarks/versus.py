@@ -81,7 +81,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options.turns = options.turns or (7 if options.full else 3)
     if options.iterations < 2:
         parser.error("--iterations must be more than 1")
-    for given, known in ((options.types, _data.COVARIANCE_TYPES), (options.shapes, _data.SHAPES)):
+    for given, known in (
+        (options.types, _data.COVARIANCE_TYPES),
+        (options.shapes, _data.SHAPES),
+        (options.peers or [], _peers.NAMES),
+    ):
         unknown = [name for name in given if name not in known]
         if unknown:
             parser.error(f"{unknown[0]!r} is none of {', '.join(known)}")
