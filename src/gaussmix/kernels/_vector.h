@@ -61,7 +61,10 @@ static inline double rounded_product(double a, double b) {
 }
 
 /* Tiles are written once, with their sizes as arguments, and inlined with constants for them. */
-#if defined(__GNUC__)
+#if defined(__clang__) /* does not know GCC's pragma, and left loops over registers in memory */
+#define TILE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
 #define TILE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 #else
