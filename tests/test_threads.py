@@ -204,6 +204,26 @@ def test_a_limit_decorates_a_function():
     assert [call(), call(), threads.resolve(8)] == [2, 2, 8]
 
 
+def test_a_limit_that_is_kept_may_be_entered_again():
+    kept = threads.thread_limit(2)
+    for _ in range(2):
+        with kept:
+            with kept, threads.thread_limit(1):
+                assert threads.resolve(8) == 1
+            assert threads.resolve(8) == 2
+        assert threads.resolve(8) == 8
+
+
+def test_limits_that_are_left_in_another_order_leave_none_behind():
+    first, second = threads.thread_limit(2), threads.thread_limit(1)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert threads.resolve(8) <= 2
+    second.__exit__(None, None, None)
+    assert threads.resolve(8) == 8
+
+
 def test_a_limit_belongs_to_the_thread_or_task_that_entered_it():
     found = {}
 

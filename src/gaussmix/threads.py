@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import os
 from _thread import get_ident  # `threading` would be loaded for it alone
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ContextDecorator, nullcontext
 from contextvars import ContextVar
 from time import perf_counter
 
@@ -35,6 +35,8 @@ _CGROUP_ROOT = "/sys/fs/cgroup"
 
 _default: int | None = None
 _cpus: int | None = None
+# What held before each `thread_limit` that has been entered, the outermost first.
+_outer: ContextVar[tuple[int, ...]] = ContextVar("gaussmix_outer_limits", default=())
 _limit: ContextVar[int] = ContextVar("gaussmix_thread_limit", default=MAX_THREADS)
 _openmp: Callable[[], int] | None = None  # OpenMP's number of threads in the calling thread
 _openmp_most = 0  # the largest number seen there; less is somebody's limit
@@ -117,8 +119,8 @@ def thread_limit(n: int) -> AbstractContextManager[None]:
     asyncio task and what it calls, `asyncio.to_thread` included. Fits and scores of other threads
     go on as they were. Threads that the block starts itself begin with an empty context (before
     Python 3.14 at least); hand it over with ``contextvars.copy_context().run``, or pass
-    `n_threads` to the calls. The limit before is restored however the block is left. Results do
-    not depend on the number of threads.
+    `n_threads` to the calls. The limit before is restored however the block is left, and one that
+    is kept may be entered again. Results do not depend on the number of threads.
 
     Examples
     --------
@@ -127,16 +129,24 @@ def thread_limit(n: int) -> AbstractContextManager[None]:
     ...     gm.config()["threads"]
     1
     """
-    return _limited(min(validate.integer("n", n, 1), MAX_THREADS))
+    return _Limited(min(validate.integer("n", n, 1), MAX_THREADS))
 
 
-@contextmanager
-def _limited(count: int) -> Iterator[None]:
-    before = _limit.set(min(count, _limit.get()))
-    try:
-        yield
-    finally:
-        _limit.reset(before)
+class _Limited(ContextDecorator):
+    """A limit that may be kept and entered again, also within itself and by several threads."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __enter__(self) -> None:
+        limit = _limit.get()
+        _outer.set((*_outer.get(), limit))
+        _limit.set(min(self._count, limit))
+
+    def __exit__(self, *error) -> None:
+        *outer, limit = _outer.get() or (MAX_THREADS,)  # left where it was not entered
+        _outer.set(tuple(outer))
+        _limit.set(limit)
 
 
 def follow(openmp: Callable[[], int]) -> None:
