@@ -135,6 +135,15 @@ def test_threads_do_not_change_a_bit(monkeypatch, X, looped, covariance_type):
         equal_runs(one, run(many, covariance_type, n_threads=n_threads))
 
 
+@families
+def test_steps_that_threads_share_do_not_change_a_bit(looped, covariance_type):
+    X = np.random.default_rng(8).normal(size=(2500, 64))
+    X[:1300] += 1.0
+    one = run(X, covariance_type, 5, max_iter=4)
+    for n_threads in (2, 3):
+        equal_runs(one, run(X, covariance_type, 5, n_threads=n_threads, max_iter=4))
+
+
 @pytest.mark.parametrize("calls", [1, 2, 5])
 def test_how_the_loop_is_cut_into_calls_does_not_matter(monkeypatch, X, looped, calls):
     expected = run(X, "full")

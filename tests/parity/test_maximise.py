@@ -82,6 +82,53 @@ def test_a_compiled_step_is_that_of_the_formulas(
     assert found.precision_factors.shape == expected.precision_factors.shape
 
 
+def make_shared(covariance_type):
+    """As `make`, of a size that threads share."""
+    rng = np.random.default_rng(5)
+    family = FAMILIES[covariance_type]
+    X = rng.normal(size=(2000, 64))
+    covariances = {
+        "full": np.broadcast_to(np.eye(64), (5, 64, 64)),
+        "tied": np.eye(64),
+        "diag": np.ones((5, 64)),
+        "spherical": np.ones(5),
+    }[covariance_type]
+    mixture = Mixture(np.full(5, 0.2), X[:5], covariances, covariance_type)
+    statistics = Expectation(X, None, family.layout, 5, 1)(mixture.kernel_parameters)
+    return statistics, mixture, Floor(X.std(axis=0), 1e-6)
+
+
+@families
+def test_a_step_has_the_same_bits_for_any_thread_count(backend, covariance_type):
+    # Five of 64 features are enough work to be shared, and not by the same number each.
+    statistics, mixture, floor = make_shared(covariance_type)
+    if backend.maximise is None:
+        pytest.skip("this backend leaves M-steps to NumPy")
+    plan = Maximiser(floor).plan(mixture)
+    state = flat_state(mixture, statistics, plan)
+    sums = contract.state_parts(5, 64, plan.code).sums
+    one, many = np.empty_like(state), np.empty_like(state)
+    assert backend.maximise(state, plan, one)
+    for threads in (2, 3, 5):
+        assert backend.maximise(state, plan, many, threads)
+        assert one[:sums].tobytes() == many[:sums].tobytes()
+    state[sums + 4] = 0.0  # the mass of the last component
+    assert not backend.maximise(state, plan, many, 2)
+
+
+def test_a_covariance_that_threads_meet_below_the_floor_is_left_to_the_formulas(backend):
+    statistics, mixture, floor = make_shared("full")
+    second = statistics.second.copy()
+    second[3, 63, 63] = 1e-12
+    object.__setattr__(statistics, "second", second)
+    if backend.maximise is None:
+        pytest.skip("this backend leaves M-steps to NumPy")
+    plan = Maximiser(floor).plan(mixture)
+    state = flat_state(mixture, statistics, plan)
+    for threads in (1, 2, 3):
+        assert not backend.maximise(state, plan, np.empty_like(state), threads)
+
+
 @shapes
 def test_the_step_of_k_means_moves_the_means_only(backend, n_components, n_features):
     statistics, mixture, floor = make("diag", n_components, n_features, HARD)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import backends
+from .. import backends, threads
 from ..covariance import CovarianceFamily, Floor, MStep
 from ..kernels import contract
 from ..kernels.contract import Parameters, StepPlan
@@ -26,11 +26,13 @@ class Maximiser:
     """The M-step of a mixture's own family under `floor`.
 
     The compiled step does what is ordinary: no component is empty, no covariance is below the
-    floor. All else is left to the family's `m_step`, which also states the formulas.
+    floor. All else is left to the family's `m_step`, which also states the formulas. Neither
+    depends on the number of threads.
     """
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: Floor, n_threads: int = 1) -> None:
         self.floor = floor
+        self.n_threads = n_threads
 
     def __call__(self, statistics: SufficientStatistics, mixture: Mixture) -> Step:
         """The next mixture; raises DegenerateFitError if a covariance is singular."""
@@ -38,7 +40,9 @@ class Maximiser:
         if plan is not None:
             state = flat_state(mixture, statistics, plan)
             then = np.empty_like(state)
-            if backends.active().maximise(state, plan, then):
+            with threads.share(self.n_threads) as n_threads:
+                ordinary = backends.active().maximise(state, plan, then, n_threads)
+            if ordinary:
                 none = np.zeros(mixture.n_components, dtype=bool)
                 return Step(mixture_of(then, mixture.family, plan), none, none)
         # What overflows is found by `finite`, in the sums of the next pass at the latest.

@@ -54,7 +54,7 @@ class Attempts:
         journal=None,
     ) -> None:
         self.maker = maker
-        self.maximise = Maximiser(maker.floor)
+        self.maximise = Maximiser(maker.floor, maker.n_threads)
         self.options = options
         self.rng = rng
         self.callback = callback

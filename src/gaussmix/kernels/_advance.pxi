@@ -302,8 +302,7 @@ def advance(X, sample_weight, state, step, kept, share, needed, accumulators, pl
         check_contiguous(buffer, "marks", shape)
         if buffer.itemsize != sizeof(int64_t):
             raise ValueError(f"marks has dtype {marks.dtype}; int64 is needed.")
-        problem.model.coefficients, problem.model.means = now.coefficients, now.means
-        problem.model.factors, problem.model.centre = now.factors, now.centre
+        point_model(&problem.model, &now)
         threads = startable_threads(<int>max(1, min(n_threads, n_pieces, MOST_THREADS)))
         workspaces = <Workspace *>reserve(threads * sizeof(Workspace))
         if workspaces == NULL:

@@ -14,10 +14,13 @@ cdef bint cholesky_rows(const double *covariance, double *upper, Py_ssize_t n) n
     for j in range(n):
         for i in range(j, n):
             upper[j * n + i] = covariance[i * n + j]
-        for m in range(j):
-            factor = upper[m * n + j]
-            for i in range(j, n):
-                upper[j * n + i] -= factor * upper[m * n + i]
+        m = 0
+        while m + 4 <= j:
+            subtract_four(upper + m * n + j, upper + m * n + j, n, n - j, upper + j * n + j)
+            m += 4
+        while m < j:
+            subtract_row(upper[m * n + j], upper + m * n + j, n - j, upper + j * n + j)
+            m += 1
         pivot = upper[j * n + j]
         if not (pivot > 0.0 and pivot * 0.0 == 0.0):
             return False
@@ -34,16 +37,42 @@ cdef double invert_rows(const double *upper, double *inverse, Py_ssize_t n) noex
     for i in range(n):
         for e in range(n):
             inverse[i * n + e] = 0.0
-        for m in range(i):
-            factor = upper[m * n + i]
-            for e in range(m + 1):
-                inverse[i * n + e] -= factor * inverse[m * n + e]
+        m = 0
+        while m + 4 <= i:
+            # A row is 0 above its diagonal, and subtracting 0 changes nothing: as long as the last.
+            subtract_four(upper + m * n + i, inverse + m * n, n, m + 4, inverse + i * n)
+            m += 4
+        while m < i:
+            subtract_row(upper[m * n + i], inverse + m * n, m + 1, inverse + i * n)
+            m += 1
         factor = 1.0 / upper[i * n + i]
         for e in range(i):
             inverse[i * n + e] *= factor
         inverse[i * n + i] = factor
         log_determinant += log(factor)
     return log_determinant
+
+
+cdef inline void subtract_row(double factor, const double *row, Py_ssize_t count,
+                              double *target) noexcept nogil:
+    cdef Py_ssize_t e
+    for e in range(count):
+        target[e] -= factor * row[e]
+
+
+cdef inline void subtract_four(const double *column, const double *rows, Py_ssize_t n,
+                               Py_ssize_t count, double *target) noexcept nogil:
+    """Four times `subtract_row`, with factors and rows n apart, loading and storing once."""
+    cdef double a = column[0], b = column[n], c = column[2 * n], d = column[3 * n], sum
+    cdef const double *second = rows + n
+    cdef const double *third = rows + 2 * n
+    cdef const double *fourth = rows + 3 * n
+    cdef Py_ssize_t e
+    for e in range(count):
+        sum = target[e] - a * rows[e]
+        sum = sum - b * second[e]
+        sum = sum - c * third[e]
+        target[e] = sum - d * fourth[e]
 
 
 def factorise(covariances, factors, log_determinants):

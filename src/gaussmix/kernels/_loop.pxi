@@ -79,25 +79,26 @@ cdef int read_step(Views *views, object step, Problem *problem, Fit *fit) except
     return 0
 
 
-cdef double *allocate_fit(Fit *fit, Py_ssize_t state_size) except NULL:
+cdef double *allocate_fit(Fit *fit, Py_ssize_t state_size, int n_threads=1) except NULL:
     """One allocation for a state, which stands first, and for the M-step's scratch."""
     cdef Py_ssize_t square = fit.n_features * fit.n_features
     cdef Py_ssize_t offsets = fit.n_components * fit.n_features
     cdef double *memory = <double *>reserve(
-        <size_t>(state_size + offsets + 2 * square) * sizeof(double))
+        <size_t>(state_size + offsets + 2 * square * n_threads) * sizeof(double))
     if memory == NULL:
         raise MemoryError(f"the M-step of {fit.n_components} components in {fit.n_features} "
                           "features does not fit into memory")
     fit.offset = memory + state_size
     fit.matrix = fit.offset + offsets
     fit.upper = fit.matrix + square
+    fit.n_threads = n_threads
     return memory
 
 
-def maximise(state, step, then):
+def maximise(state, step, then, n_threads=1):
     """Write the M-step from `state` into `then`; whether it was an ordinary one.
 
-    As ``kernels.contract`` states. O(K D^2), O(K D^3) with matrices.
+    As ``kernels.contract`` states; threads share the components. O(K D^2), O(K D^3) with matrices.
     """
     cdef Problem problem
     cdef Views views
@@ -110,7 +111,9 @@ def maximise(state, step, then):
         read_step(&views, step, &problem, &fit)
         read_state(&views, state, "state", &problem, fit.step, &now)
         read_state(&views, then, "then", &problem, fit.step, &after)
-        memory = allocate_fit(&fit, 0)
+        # No more than have something to do: each has scratch.
+        memory = allocate_fit(&fit, 0, startable_threads(
+            <int>max(1, min(n_threads, fit.n_components, MOST_THREADS))))
         with nogil:
             ordinary = maximise_state(&fit, &now, &after)
         return ordinary
@@ -121,12 +124,25 @@ def maximise(state, step, then):
 
 # ---- The loop ----
 
+cdef void point_model(Model *model, const State *state) noexcept nogil:
+    """Let a pass be made under the mixture of `state`."""
+    model.coefficients, model.means = state.coefficients, state.means
+    model.factors, model.centre = state.factors, state.centre
+
+
 cdef bint sums_are_finite(const Problem *problem, const State *state) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef double total = 0.0
-    for i in range(problem.accumulator_size):
-        total += fabs(state.mass[i])
-    return total * 0.0 == 0.0
+    # Eight sums at a time, or each addition would wait for the last.
+    cdef Py_ssize_t i = 0, j
+    cdef double[8] totals = [0.0] * 8
+    while i + 8 <= problem.accumulator_size:
+        for j in range(8):
+            totals[j] += fabs(state.mass[i + j])
+        i += 8
+    for j in range(problem.accumulator_size - i):
+        totals[j] += fabs(state.mass[i + j])
+    for j in range(1, 8):
+        totals[0] += totals[j]
+    return totals[0] * 0.0 == 0.0
 
 
 cdef bint same_mixture(const State *a, const State *b) noexcept nogil:
@@ -142,6 +158,7 @@ cdef bint gather_sums(Problem *problem, Workspace *workspaces, int n_threads,
                       Py_ssize_t n_pieces, const Fit *fit, State *state) noexcept nogil:
     """One pass over the rows under the state's mixture; False if a row or a sum is not finite."""
     cdef int thread
+    point_model(&problem.model, state)
     derive_means(&problem.model)
     run_pieces(problem, workspaces, True, n_pieces, n_threads)
     for thread in range(n_threads):
@@ -170,7 +187,10 @@ cdef double ROUNDING = 64.0 * 2.0 ** -52
 cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
                         Py_ssize_t n_pieces, const Fit *fit, bint fresh, State *now, State *then,
                         Trace *trace) noexcept nogil:
-    """Iterations until `trace` is full or something has to be decided: a LOOP_ code."""
+    """Iterations until `trace` is full or something has to be decided: a LOOP_ code.
+
+    `now` is the last state, also afterwards, and `then` the other memory.
+    """
     cdef int objective = 1 if problem.rule.code == RULE_HARD else 0  # number of its scalar
     cdef double value = now.scalars[objective], before = trace.before, change
     cdef bint unchanged, same_labels
@@ -178,7 +198,7 @@ cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
         if not gather_sums(problem, workspaces, n_threads, n_pieces, fit, then):
             return LOOP_HANDED_BACK
         value = then.scalars[objective]
-        keep_state(problem, then, now)
+        now[0], then[0] = then[0], now[0]
         record(trace, now)
     change = INFINITY if before != before else (value - before) / now.scalars[3]
     while trace.done < trace.length:
@@ -192,7 +212,7 @@ cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
         unchanged = value == before and same_mixture(now, then)
         same_labels = (problem.rule.code == RULE_HARD
                        and labels_of(now.scalars + 4) == labels_of(then.scalars + 4))
-        keep_state(problem, then, now)
+        now[0], then[0] = then[0], now[0]
         record(trace, now)
         if fabs(change) < trace.tol:
             return LOOP_SETTLED
@@ -202,11 +222,6 @@ cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
             return LOOP_UNCHANGED
         change = (value - before) / now.scalars[3]
     return LOOP_FULL
-
-
-cdef void keep_state(const Problem *problem, const State *source, State *to) noexcept nogil:
-    memcpy(to.weights, source.weights, <size_t>(
-        to.mass + problem.accumulator_size - to.weights) * sizeof(double))
 
 
 cdef void record(Trace *trace, const State *state) noexcept nogil:
@@ -225,6 +240,7 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
     cdef Views views
     cdef Fit fit
     cdef State now, then
+    cdef double *home
     cdef Trace history
     cdef Py_ssize_t n_pieces, state_size
     cdef Py_ssize_t[2] shape
@@ -251,13 +267,12 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
             raise ValueError("trace is empty; the first pass needs an element. Make it longer.")
         history = Trace(<double *>buffer.buf, buffer.shape[0], 0, tol, before)
         state_size = now.mass + problem.accumulator_size - now.weights
-        memory = allocate_fit(&fit, state_size)
-        point_state(&problem, fit.step, memory, &then)
-        # The model is always the state that the pass is made for.
-        memcpy(memory, now.weights, state_size * sizeof(double))
-        problem.model.coefficients, problem.model.means = then.coefficients, then.means
-        problem.model.factors, problem.model.centre = then.factors, then.centre
         threads = startable_threads(<int>max(1, min(n_threads, n_pieces, MOST_THREADS)))
+        memory = allocate_fit(&fit, state_size, threads)
+        point_state(&problem, fit.step, memory, &then)
+        home = now.weights
+        memcpy(memory, home, state_size * sizeof(double))  # for the pass that is `fresh`
+        point_model(&problem.model, &then)
         workspaces = <Workspace *>reserve(threads * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError(f"workspaces of {threads} threads")
@@ -268,6 +283,8 @@ def iterate(X, sample_weight, state, step, fresh, rule, accumulators, plan, tol,
             if problem.layout == LAYOUT_FULL or problem.layout == LAYOUT_POOLED:
                 mirror(now.second, fit.n_components if problem.layout == LAYOUT_FULL else 1,
                        fit.n_features)
+            if now.weights != home:
+                memcpy(home, now.weights, state_size * sizeof(double))
         return history.done, code
     finally:
         free(scratch)

@@ -4,9 +4,10 @@ A backend is a module with `accumulate`, `combine`, `evaluate` and `factorise`, 
 ``reference.py`` states, and perhaps `maximise`, `advance`, `iterate`, `ascend` and `slopes`,
 compiled forms of what is done in NumPy otherwise:
 
-``maximise(state, step, then) -> bool`` writes the M-step from one flat state (`state_parts`) into
-another, all but its sums. False says that it is not an ordinary one (an empty component, a
-covariance below the floor or without a Cholesky factor); `then` means nothing in that case.
+``maximise(state, step, then, n_threads=1) -> bool`` writes the M-step from one flat state
+(`state_parts`) into another, all but its sums. False says that it is not an ordinary one (an empty
+component, a covariance below the floor or without a Cholesky factor); `then` means nothing in that
+case.
 
 ``advance(X, sample_weight, state, step, kept, share, needed, accumulators, plan, then, marks,
 n_threads) -> code`` does a step of ``streams/advance.py``: the sums of `state`, times `kept`, and

@@ -113,10 +113,10 @@ def factorise(covariances: np.ndarray, factors: np.ndarray, log_determinants: np
     return kernel("factorise")(*flat, covariances.shape[-1])
 
 
-def maximise(state: np.ndarray, step: StepPlan, then: np.ndarray) -> bool:
+def maximise(state: np.ndarray, step: StepPlan, then: np.ndarray, n_threads: int = 1) -> bool:
     """Write the M-step from `state` into `then`; whether it was an ordinary one.
 
-    As ``kernels.contract`` states. O(K D^2), O(K D^3) with matrices.
+    As ``kernels.contract`` states, on one thread. O(K D^2), O(K D^3) with matrices.
     """
     check_step(step, state=state, then=then)
     layout = STEP_LAYOUTS[step.code]

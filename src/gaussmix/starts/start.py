@@ -235,7 +235,7 @@ class StartMaker:
         return StartMaker(X, weight, self.summary, expectation, self.family, self.floor)
 
     def _em(self, start: Mixture, max_iter: int) -> Run:
-        maximise = Maximiser(self.floor)
+        maximise = Maximiser(self.floor, self.n_threads)
         return run_em(
             self.expectation, start, maximise, self.floor, tol=TRIAL_TOL, max_iter=max_iter
         )
