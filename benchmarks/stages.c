@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
             const Place *places = used_places(w, &share, all, ROWS / LANES, some);
             mass[k] += share.mass;
             multiply_vectors(tiles, D, w, places, share.vectors, mean, scaled, ROWS + LANES,
-                             first + k * D, to);
+                             first + k * D, to, 0, 1);
         }
         at[4] = now();
         for (int i = 0; i < STAGES; i++)

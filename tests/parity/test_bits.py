@@ -36,7 +36,7 @@ def test_sums_have_the_same_bits_for_any_thread_count(backend, kind, layout, rul
 
 def left_over(kind, layout, apart):
     """Rows for nine slots, of so many features and components that a team shares a block."""
-    X, weight, parameters, plan = make_large(kind, layout, 25, 15, slots=9)
+    X, weight, parameters, plan = make_large(kind, layout, 31, 15, slots=9)
     parameters = parameters._replace(means=parameters.means * apart)
     X += parameters.means[np.arange(len(X)) % 15]
     return X, weight, parameters, plan.slot_rows
@@ -58,8 +58,8 @@ def test_slots_that_threads_share_have_the_bits_of_one_thread(backend, kind, lay
 def test_the_first_bad_row_is_found_in_slots_that_threads_share(backend):
     X, weight, parameters, slot_rows = left_over(FACTOR_FULL, LAYOUT_FULL, 1.0)
     n_rows = 3 * slot_rows - 321
-    plan = contract.plan(15, 25, LAYOUT_FULL)
-    size = contract.offsets(15, 25, LAYOUT_FULL).size
+    plan = contract.plan(15, 31, LAYOUT_FULL)
+    size = contract.offsets(15, 31, LAYOUT_FULL).size
     for bad in (0, slot_rows + 5, 2 * slot_rows, 2 * slot_rows + 300, n_rows - 1):
         Y = X[:n_rows].copy()
         Y[[bad, n_rows - 1], 3] = np.nan

@@ -19,12 +19,6 @@ cdef extern from *:
 
 # ---- The work of one thread ----
 
-cdef struct Team:  # threads that work on one block together
-    Workspace *workspaces
-    Py_ssize_t next_component  # whose moments nobody has begun
-    Py_ssize_t bad_row  # or -1
-
-
 cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, Py_ssize_t first,
                                  Py_ssize_t count, Py_ssize_t following, double *accumulator,
                                  Team *team) noexcept nogil:
@@ -34,10 +28,12 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     and each does a part.
     """
     cdef const Model *model = &problem.model
-    cdef Py_ssize_t tile_rows = LANES * WIDE, row, bad, begin = 0
-    cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows, end = n_tiles
+    cdef Py_ssize_t tile_rows = LANES * WIDE, row, bad
+    cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
     cdef int huge = 0, number = 0
     cdef double *joint = workspace.joint
+    cdef Workspace *common = NULL
+    cdef Part part = Part(0, n_tiles, 1, NULL, NULL, NULL, &workspace.moments)
     cdef Sums sums
     cdef Bytes ahead = memory_of(&problem.X, following, problem.block)
     bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
@@ -62,16 +58,21 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
         sums.pairs -= model.n_components * model.n_components
     if team != NULL:
         # Two in turn: who has its moments may begin the next block while others read this one's.
-        joint = team.workspaces[first // problem.block % 2].joint
+        common = team.workspaces + first // problem.block % 2
+        joint = common.joint
         number = threadid()
-        begin = n_tiles * number // team_size()
-        end = n_tiles * (number + 1) // team_size()
-    if begin < end:
-        density_block(model, workspace.tiles + begin * tile_rows * model.n_features, end - begin,
-                      True, False, &ahead, workspace.difference, workspace.whitened,
-                      joint + begin * tile_rows * model.n_components)
+        part.begin = n_tiles * number // team_size()
+        part.end = n_tiles * (number + 1) // team_size()
+        part.parts = parts_of_component(problem, team_size())
+        part.next_piece = &team.next_piece
+        part.arrived, part.due = &team.arrived, &workspace.due
+        part.common = &common.moments
+    if part.begin < part.end:
+        density_block(model, workspace.tiles + part.begin * tile_rows * model.n_features,
+                      part.end - part.begin, True, False, &ahead, workspace.difference,
+                      workspace.whitened, joint + part.begin * tile_rows * model.n_components)
     if team != NULL:
-        wait_for_team()
+        wait_for_team(part.arrived, part.due)
         if team.bad_row >= 0:
             return team.bad_row
     if number == 0:
@@ -81,10 +82,10 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
                    &sums)
     if team != NULL:
         if number == 0:
-            team.next_component = 0
-        wait_for_team()
+            team.next_piece = 0
+        wait_for_team(part.arrived, part.due)
     moments_block(model, problem.layout, workspace.tiles, n_tiles, workspace.weight, joint, huge,
-                  NULL if team == NULL else &team.next_component, &workspace.moments, &sums)
+                  &part, &workspace.moments, &sums)
     return -1
 
 
@@ -124,42 +125,14 @@ cdef Py_ssize_t run_accumulator(const Problem *problem, Workspace *workspace, Py
 
 # ---- The work of a team ----
 
-# Products of a block's densities from which sharing pays. Xeon, D = 32, K = 8, 13,000 rows, 2^21:
-# 1.94 ms without, 1.90 with.
-cdef double SHARED_PRODUCTS = 1 << 21
-
-
-cdef Py_ssize_t slots_alone(const Problem *problem, int n_threads) noexcept nogil:
-    """How many slots, from the first on, are one thread's each; the others are a team's.
-
-    Seven slots would be four for one thread and three for another. What is left over when all
-    have as many is worked on block by block, if that pays: each packs the block itself, takes a
-    part of its tiles for the densities, and then component after component for the moments. No sum gets
-    other terms by that, or in another order: the bits are those of one thread.
-    """
-    cdef const Model *model = &problem.model
-    cdef Py_ssize_t n_components = model.n_components, n_tiles = problem.block // (LANES * WIDE)
-    cdef Py_ssize_t whole = problem.X.n_rows // problem.slot_rows
-    cdef Py_ssize_t alone = whole - whole % n_threads
-    cdef Py_ssize_t n_slots = whole + (problem.X.n_rows % problem.slot_rows > 0)
-    cdef double rest = problem.X.n_rows - alone * problem.slot_rows, share
-    if (n_threads <= 1 or problem.layout != LAYOUT_FULL or model.n_features <= FEW
-            or <double>problem.block * n_components * model.n_features * model.n_features
-            < SHARED_PRODUCTS):
-        return n_slots
-    # The part of a block's time that the busiest of the team needs: densities and moments.
-    share = 0.5 * ((n_tiles + n_threads - 1) // n_threads) / n_tiles
-    share += 0.5 * ((n_components + n_threads - 1) // n_threads) / n_components
-    # And they wait for each other: with D = 32, K = 16, two threads take 3 % longer for 1.7 slots.
-    return alone if rest * share < 0.75 * min(rest, <double>problem.slot_rows) else n_slots
-
-
 cdef void run_team(const Problem *problem, Workspace *workspace, Py_ssize_t slot,
                    Team *team) noexcept nogil:
     """The slots from `slot` on; all threads of a parallel region make this call."""
     cdef Py_ssize_t bad = -1
     if slot * problem.slot_rows < problem.X.n_rows:
-        wait_for_team()  # prange does not; the workspaces' blocks are shared from here on
+        workspace.due = 0
+        # prange does not wait, and the workspaces' blocks are shared from here on.
+        wait_for_team(&team.arrived, &workspace.due)
     while bad < 0 and slot * problem.slot_rows < problem.X.n_rows:
         bad = run_slot(problem, workspace, slot, slot + 1, team)  # the same for all of them
         slot += 1
@@ -197,7 +170,7 @@ cdef void run_pieces(const Problem *problem, Workspace *workspaces, bint accumul
     More than one have been promised by `startable_threads`.
     """
     cdef Py_ssize_t piece, n_slots = slots_alone(problem, n_threads) if accumulating else 0
-    cdef Team team = Team(workspaces, 0, -1)
+    cdef Team team = Team(workspaces, 0, 0, -1)
     if n_threads <= 1:
         for piece in range(n_pieces):
             run_piece(problem, workspaces, accumulating, piece, n_slots)

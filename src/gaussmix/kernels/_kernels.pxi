@@ -58,7 +58,7 @@ cdef extern from "_label_tiles.h" nogil:
     uint64_t labels_of(const double *halves)
 
 cdef extern from "_moments_tiles.h" nogil:
-    const int FEW, BAND
+    const int FEW, BAND, FIXED
     void moments_few_features(const double *x, const double *weight, Py_ssize_t weight_step,
                               Py_ssize_t tiles, const double *mean, Py_ssize_t n_features,
                               int full, int guarded, double *mass, double *first, double *second)
@@ -77,9 +77,11 @@ cdef extern from "_moments_tiles.h" nogil:
                         double *first, double *second)
     void multiply_vectors(const double *x, Py_ssize_t n_features, const double *weight,
                           const Place *places, Py_ssize_t n_places, const double *mean,
-                          double *scaled, Py_ssize_t run, double *first, double *second)
+                          double *scaled, Py_ssize_t run, double *first, double *second,
+                          Py_ssize_t part, Py_ssize_t parts)
 
 cdef extern from "_pooled_tiles.h" nogil:
+    const int TWIN_BAND
     void pool_deltas(const double *x, Py_ssize_t n_tiles, Py_ssize_t n_features,
                      const double *weight, const int32_t *labels, const double *means,
                      Py_ssize_t padded, double *delta, Py_ssize_t run, int guarded)
@@ -94,7 +96,7 @@ cdef extern from "_pooled_tiles.h" nogil:
                        const Place *places, Py_ssize_t n_places, const double *mean,
                        double *first, int guarded)
     void multiply_twins(const double *delta, const double *half, Py_ssize_t run,
-                        Py_ssize_t n_rows, Py_ssize_t n_features, double *second)
+                        Py_ssize_t n_rows, Py_ssize_t n_features, Py_ssize_t i, double *second)
 
 cdef extern from "_gathered_tiles.h" nogil:
     const int COLUMN_STEP, PRODUCT_ROWS, PRODUCT_VECTORS
@@ -126,7 +128,7 @@ cdef extern from "_threads.h" nogil:
     int watch_forks()
     int startable_threads(int wanted)
     int team_size()
-    void wait_for_team()
+    void wait_for_team(Py_ssize_t *arrived, Py_ssize_t *due)
     void tell_team(Py_ssize_t *shared, Py_ssize_t value)
     Py_ssize_t take_next(Py_ssize_t *shared, Py_ssize_t *own)
 
@@ -177,6 +179,7 @@ include "_fold.pxi"
 include "_maximise.pxi"
 include "_workspace.pxi"
 include "_arguments.pxi"
+include "_team.pxi"
 include "_driver.pxi"
 include "_combine.pxi"
 include "_loop.pxi"

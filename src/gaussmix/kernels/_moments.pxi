@@ -18,6 +18,17 @@ cdef struct MomentScratch:
     double *half  # pooled only: D runs
     int32_t *active  # pooled only: K
     int32_t *labels  # pooled only: block
+    int32_t *n_active  # pooled only: of each tile of the block
+
+
+cdef struct Part:  # of a block's work, for one of the threads that share it
+    Py_ssize_t begin  # its tiles
+    Py_ssize_t end
+    Py_ssize_t parts  # that a component is cut into
+    Py_ssize_t *next_piece  # that nobody has begun; NULL: one thread does all
+    Py_ssize_t *arrived  # of wait_for_team
+    Py_ssize_t *due
+    MomentScratch *common  # where delta, half, labels and n_active are
 
 
 # Vectors of rows as they lie, or gathered rows: the former where at least a third of their rows has
@@ -29,18 +40,18 @@ cdef Py_ssize_t DENSE_COST = 64
 
 
 cdef void moments_block(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
-                        const double *weight, const double *joint, int huge,
-                        Py_ssize_t *shared, MomentScratch *scratch, Sums *sums) noexcept nogil:
+                        const double *weight, const double *joint, int huge, const Part *part,
+                        MomentScratch *scratch, Sums *sums) noexcept nogil:
     """Add a block to an accumulator; `joint` holds weight * responsibility.
 
-    Threads that take the components of many_moments in turn have a counter, `shared`, else NULL.
+    Threads that share a block take its pieces in turn, which add to different sums.
     """
     if model.n_features <= FEW:
         few_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
     elif layout == LAYOUT_POOLED:
-        pooled_moments(model, tiles, n_tiles, weight, joint, huge, scratch, sums)
+        pooled_moments(model, tiles, n_tiles, weight, joint, huge, part, scratch, sums)
     else:
-        many_moments(model, layout, tiles, n_tiles, joint, huge, shared, scratch, sums)
+        many_moments(model, layout, tiles, n_tiles, joint, huge, part, scratch, sums)
 
 
 cdef void few_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
@@ -73,30 +84,36 @@ cdef void few_moments(const Model *model, int layout, const double *tiles, Py_ss
 
 
 cdef void many_moments(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
-                       const double *joint, int huge, Py_ssize_t *shared,
+                       const double *joint, int huge, const Part *part,
                        MomentScratch *scratch, Sums *sums) noexcept nogil:
     """More features: a component with a share in most rows takes vectors of rows as they lie.
 
     Of another, the rows are gathered and the lanes are features: a row without a share costs
     nothing, and no sum runs across lanes.
     """
-    cdef Py_ssize_t k, own = 0, step = model.n_components * LANES * WIDE
+    cdef Py_ssize_t k, number, own = 0, step = model.n_components * LANES * WIDE
     cdef const double *weight
     cdef Share share
     cdef bint turned = False
     all_places(step, model.n_features, n_tiles, scratch.all_places)
     while True:
-        k = take_next(shared, &own)
+        number = take_next(part.next_piece, &own)
+        k = number // part.parts
+        number -= k * part.parts  # of the parts of component k
         if k >= model.n_components:
             return
         weight = joint + k * LANES * WIDE
         share = share_of(weight, step, n_tiles)
         if share.rows == 0:
             continue
-        sums.mass[k] += share.mass
+        if number == 0:
+            sums.mass[k] += share.mass
         # Beyond 1e150, x - mean of a row without a share may be infinite.
         if not huge and DENSE_ROWS * share.rows >= LANES * share.vectors + DENSE_COST:
-            vector_moments(model, layout, k, tiles, weight, n_tiles, &share, scratch, sums)
+            vector_moments(model, layout, k, number, part.parts, tiles, weight, n_tiles, &share,
+                           scratch, sums)
+            continue
+        if number > 0:
             continue
         if not turned:
             turn_tiles(tiles, n_tiles, model.n_features, model.padded, scratch.rows)
@@ -104,10 +121,11 @@ cdef void many_moments(const Model *model, int layout, const double *tiles, Py_s
         column_moments(model, layout, k, n_tiles, weight, step, scratch, sums)
 
 
-cdef void vector_moments(const Model *model, int layout, Py_ssize_t k, const double *tiles,
-                         const double *weight, Py_ssize_t n_tiles, const Share *share,
-                         MomentScratch *scratch, Sums *sums) noexcept nogil:
-    """Component k from the used vectors of rows; `weight` is its first tile's."""
+cdef void vector_moments(const Model *model, int layout, Py_ssize_t k, Py_ssize_t number,
+                         Py_ssize_t parts, const double *tiles, const double *weight,
+                         Py_ssize_t n_tiles, const Share *share, MomentScratch *scratch,
+                         Sums *sums) noexcept nogil:
+    """Component k, or a part of it, from the used vectors of rows; `weight` is its first tile's."""
     cdef Py_ssize_t n_features = model.n_features, n_used = share.vectors, d
     cdef const double *mean = model.means + k * n_features
     cdef double *first = sums.first + k * n_features
@@ -117,7 +135,7 @@ cdef void vector_moments(const Model *model, int layout, Py_ssize_t k, const dou
     if layout == LAYOUT_FULL:
         multiply_vectors(tiles, n_features, weight, places, n_used, mean,
                          scratch.scaled, scratch.run, first,
-                         sums.second + k * n_features * n_features)
+                         sums.second + k * n_features * n_features, number, parts)
         return
     if layout == LAYOUT_DIAG:
         second = sums.second + k * n_features
@@ -175,7 +193,7 @@ cdef void add_product(const double *scaled, Py_ssize_t panel, Py_ssize_t n,
 
 
 cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_tiles,
-                         const double *weight, const double *joint, int huge,
+                         const double *weight, const double *joint, int huge, const Part *part,
                          MomentScratch *scratch, Sums *sums) noexcept nogil:
     """One second moment for all components, at D^2 + K D per row and without cancellation.
 
@@ -185,33 +203,67 @@ cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_t
     only: `pairs`, folded in when the accumulators are combined.
     """
     cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
-    cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows, run = scratch.run
-    cdef Py_ssize_t tile, row, k, n
-    cdef const double *shares
-    cdef const Place *places
-    cdef Share share
+    cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows
+    cdef Py_ssize_t bands = (n_features + TWIN_BAND - 1) // TWIN_BAND, piece, tile, own = 0
+    cdef const MomentScratch *common = part.common
+    pool_rows(model, tiles, part, weight, joint, huge, scratch)
+    if part.next_piece != NULL:
+        wait_for_team(part.arrived, part.due)
     all_places(step, n_features, n_tiles, scratch.all_places)
-    for tile in range(n_tiles):
+    while True:
+        piece = take_next(part.next_piece, &own)
+        if piece < bands:  # the longest first
+            multiply_twins(common.delta, common.half, scratch.run, n_tiles * tile_rows, n_features,
+                           (bands - 1 - piece) * TWIN_BAND, sums.second)
+        elif piece < bands + n_components:
+            pooled_first(model, piece - bands, tiles, n_tiles, joint, huge, scratch, sums)
+        elif piece == bands + n_components:
+            for tile in range(n_tiles):
+                if common.n_active[tile] > 1:
+                    pool_pairs(joint + tile * step, n_components, common.labels + tile * tile_rows,
+                               sums.pairs)
+            for tile in range(n_components):
+                sums.pairs[tile * n_components + tile] = 0.0
+        else:
+            return
+
+
+cdef void pool_rows(const Model *model, const double *tiles, const Part *part,
+                    const double *weight, const double *joint, int huge,
+                    MomentScratch *scratch) noexcept nogil:
+    """What each row of the part's tiles needs: its label, delta, and half of the twin product."""
+    cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
+    cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows, run = scratch.run
+    cdef Py_ssize_t tile, row, first = part.begin * tile_rows, n_tiles = part.end - part.begin
+    cdef MomentScratch *common = part.common
+    cdef const double *shares
+    if n_tiles == 0:
+        return
+    for tile in range(part.begin, part.end):
         label_tile(joint + tile * step, n_components, model.coefficients, WIDE, scratch.weights)
         for row in range(tile_rows):
-            scratch.labels[tile * tile_rows + row] = <int32_t>scratch.weights[row]
-    pool_deltas(tiles, n_tiles, n_features, weight, scratch.labels, model.padded_means,
-                model.padded, scratch.delta, run, huge)
-    for tile in range(n_tiles):
+            common.labels[tile * tile_rows + row] = <int32_t>scratch.weights[row]
+    pool_deltas(tiles + first * n_features, n_tiles, n_features, weight + first,
+                common.labels + first, model.padded_means, model.padded, common.delta + first, run,
+                huge)
+    for tile in range(part.begin, part.end):
         shares, row = joint + tile * step, tile * tile_rows
-        n = active_components(shares, n_components, scratch.active)
-        pool_halves(tiles + row * n_features, n_features, shares, scratch.active, n, model.means,
-                    weight + row, scratch.delta + row, scratch.half + row, run, huge)
-        if n > 1:
-            pool_pairs(shares, n_components, scratch.labels + row, sums.pairs)
-    for k in range(n_components):
-        sums.pairs[k * n_components + k] = 0.0
-        shares = joint + k * tile_rows
-        share = share_of(shares, step, n_tiles)
-        if share.rows > 0:
-            sums.mass[k] += share.mass
-            places = used_places(shares, &share, scratch.all_places, n_tiles * WIDE,
-                                 scratch.places)
-            first_vectors(tiles, n_features, shares, places, share.vectors,
-                          model.means + k * n_features, sums.first + k * n_features, huge)
-    multiply_twins(scratch.delta, scratch.half, run, n_tiles * tile_rows, n_features, sums.second)
+        common.n_active[tile] = <int32_t>active_components(shares, n_components, scratch.active)
+        pool_halves(tiles + row * n_features, n_features, shares, scratch.active,
+                    common.n_active[tile], model.means, weight + row, common.delta + row,
+                    common.half + row, run, huge)
+
+
+cdef void pooled_first(const Model *model, Py_ssize_t k, const double *tiles, Py_ssize_t n_tiles,
+                       const double *joint, int huge, MomentScratch *scratch,
+                       Sums *sums) noexcept nogil:
+    """Mass and first moments of component k."""
+    cdef Py_ssize_t n_features = model.n_features, step = model.n_components * LANES * WIDE
+    cdef const double *shares = joint + k * LANES * WIDE
+    cdef const Place *places
+    cdef Share share = share_of(shares, step, n_tiles)
+    if share.rows > 0:
+        sums.mass[k] += share.mass
+        places = used_places(shares, &share, scratch.all_places, n_tiles * WIDE, scratch.places)
+        first_vectors(tiles, n_features, shares, places, share.vectors,
+                      model.means + k * n_features, sums.first + k * n_features, huge)

@@ -347,12 +347,23 @@ TILE void fixed_triangle(const Products *p, const int n) {
 #endif
 }
 
-/* first += sum of w t, second (lower triangle) += sum of w t t^T for t = x - mean. */
+/* The first of `bands` bands that part `part` of `parts` takes: each has about as many products. */
+static ptrdiff_t first_band(ptrdiff_t bands, ptrdiff_t part, ptrdiff_t parts) {
+    ptrdiff_t band = 0;
+    while ((band + 1) * (band + 1) * parts <= bands * bands * part) band++;
+    return band;
+}
+
+/* first += sum of w t, second (lower triangle) += sum of w t t^T for t = x - mean: what part `part` of
+ * `parts` takes of it, and with up to FIXED features all. */
 static void multiply_vectors(const double *x, ptrdiff_t n_features, const double *weight,
                              const Place *places, ptrdiff_t n_places, const double *mean,
-                             double *scaled, ptrdiff_t run, double *first, double *second) {
+                             double *scaled, ptrdiff_t run, double *first, double *second,
+                             ptrdiff_t part, ptrdiff_t parts) {
     const Products p = {x,    n_features, weight, places, n_places,
                         mean, scaled,     run,    first,  second};
+    const ptrdiff_t bands = (n_features + BAND - 1) / BAND;
+    const ptrdiff_t begin = first_band(bands, part, parts), end = first_band(bands, part + 1, parts);
     ptrdiff_t i = 0;
     switch (n_features) { /* no fewer: see FEW */
     case 5: fixed_triangle(&p, 5); return;
@@ -361,7 +372,9 @@ static void multiply_vectors(const double *x, ptrdiff_t n_features, const double
     case 7: fixed_triangle(&p, 7); return;
     case 8: fixed_triangle(&p, 8); return;
     }
-    for (; i + BAND <= n_features; i += BAND) narrow_band(&p, i, BAND);
+    for (i = begin * BAND; i + BAND <= n_features && i < end * BAND; i += BAND)
+        narrow_band(&p, i, BAND);
+    if (end < bands) return;
     switch (n_features - i) {
     case 1: narrow_band(&p, i, 1); break;
     case 2: narrow_band(&p, i, 2); break;
@@ -370,10 +383,10 @@ static void multiply_vectors(const double *x, ptrdiff_t n_features, const double
 #else
     }
     /* Bands of about equal sizes: a tile of few rows waits for its own sums. */
-    const ptrdiff_t bands = (n_features + BAND - 1) / BAND, base = n_features / bands;
-    for (ptrdiff_t left = bands; left > 0; left--) {
+    const ptrdiff_t base = n_features / bands;
+    for (ptrdiff_t left = bands; left > bands - end; left--) {
         const ptrdiff_t n = base + (left <= n_features % bands);
-        switch (n) {
+        if (left <= bands - begin) switch (n) {
         case 3: narrow_band(&p, i, 3); break;
         case 4: narrow_band(&p, i, 4); break;
         case 5: narrow_band(&p, i, 5); break;

@@ -203,12 +203,14 @@ TILE void twin_band(const double *delta, const double *half, ptrdiff_t run, ptrd
     twin_tile(delta, half, run, n_rows, n_features, i, i, second, n, n, 1);
 }
 
-/* second (lower triangle) += sum over rows of delta half^T + half delta^T. */
+/* second (lower triangle) += sum over rows of delta half^T + half delta^T: the rows of a band, the
+ * features from i on. */
 static void multiply_twins(const double *delta, const double *half, ptrdiff_t run,
-                           ptrdiff_t n_rows, ptrdiff_t n_features, double *second) {
-    ptrdiff_t i = 0;
-    for (; i + TWIN_BAND <= n_features; i += TWIN_BAND)
+                           ptrdiff_t n_rows, ptrdiff_t n_features, ptrdiff_t i, double *second) {
+    if (i + TWIN_BAND <= n_features) {
         twin_band(delta, half, run, n_rows, n_features, i, second, TWIN_BAND);
+        return;
+    }
     switch (n_features - i) {
     case 1: twin_band(delta, half, run, n_rows, n_features, i, second, 1); break;
     case 2: twin_band(delta, half, run, n_rows, n_features, i, second, 2); break;

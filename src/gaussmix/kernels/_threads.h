@@ -10,15 +10,41 @@
 static int openmp_max_threads(void) { return omp_get_max_threads(); }
 /* Of the parallel region that the caller runs in. */
 static int team_size(void) { return omp_get_num_threads(); }
-static void wait_for_team(void) {
-#pragma omp barrier
-}
 #else
 #define GAUSSMIX_OPENMP 0
 static int openmp_max_threads(void) { return 1; }
 static int team_size(void) { return 1; }
-static void wait_for_team(void) {}
 #endif
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sched.h>
+static void give_way(void) { sched_yield(); }
+#else
+static void give_way(void) {}
+#endif
+
+enum { SPINS = 2000 }; /* then the core is offered to others: one may be a thread of the team */
+
+/* A barrier: the number `arrived` of those that came to one grows by all of the team each time, and
+ * `due` is the thread's own. EPYC (Zen 4), two threads: 0.2 us; OpenMP's takes 1.3 to 2. */
+static void wait_for_team(ptrdiff_t *arrived, ptrdiff_t *due) {
+#if defined(_OPENMP)
+    int spins = 0;
+    *due += team_size();
+    __atomic_fetch_add(arrived, 1, __ATOMIC_ACQ_REL);
+    while (__atomic_load_n(arrived, __ATOMIC_ACQUIRE) < *due) {
+        if (++spins > SPINS) {
+            give_way();
+        } else {
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+        }
+    }
+#else
+    (void)arrived, (void)due;
+#endif
+}
 
 /* 0, 1, 2, ...: from a counter that several threads share, or from the caller's own. */
 static ptrdiff_t take_next(ptrdiff_t *shared, ptrdiff_t *own) {

@@ -12,6 +12,7 @@ cdef struct Workspace:  # one per thread: scratch for a block
     double *whitened  # one tile of D
     MomentScratch moments
     Py_ssize_t bad_row
+    Py_ssize_t due  # arrivals of its team that it waits for
 
 
 cdef struct Problem:  # a call, as all threads read it
@@ -81,6 +82,7 @@ cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulat
         moments.half = carve(carver, n_features * moments.run)
         moments.active = <int32_t *>carve(carver, problem.model.n_components)
         moments.labels = <int32_t *>carve(carver, block)
+        moments.n_active = <int32_t *>carve(carver, block // tile_rows)
         return
     moments.rows = carve(carver, block * padded)
     moments.gathered = <int32_t *>carve(carver, block + 1)
