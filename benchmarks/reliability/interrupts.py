@@ -211,8 +211,8 @@ def _by_signal(X, case: Case, after: float, resume: Path | None) -> float | None
         os.kill(os.getpid(), signal.SIGINT)
 
     timer = threading.Timer(after, interrupt)
-    timer.start()
     try:
+        timer.start()
         _fit(X, case, resume)
     except KeyboardInterrupt:
         return time.perf_counter() - asked[0]
