@@ -1,6 +1,7 @@
 """threads: argument, environment, affinity, container quota, fork."""
 
 import asyncio
+import contextvars
 import os
 import sys
 import threading
@@ -219,8 +220,17 @@ def test_limits_that_are_left_in_another_order_leave_none_behind():
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert threads.resolve(8) <= 2
+    assert threads.resolve(8) == 1
     second.__exit__(None, None, None)
+    assert threads.resolve(8) == 8
+
+
+def test_a_limit_left_in_a_context_that_never_entered_it_leaves_others_alone():
+    strange = threads.thread_limit(2)
+    contextvars.copy_context().run(strange.__enter__)
+    with threads.thread_limit(1):
+        strange.__exit__(None, None, None)
+        assert threads.resolve(8) == 1
     assert threads.resolve(8) == 8
 
 

@@ -35,9 +35,8 @@ _CGROUP_ROOT = "/sys/fs/cgroup"
 
 _default: int | None = None
 _cpus: int | None = None
-# What held before each `thread_limit` that has been entered, the outermost first.
-_outer: ContextVar[tuple[int, ...]] = ContextVar("gaussmix_outer_limits", default=())
-_limit: ContextVar[int] = ContextVar("gaussmix_thread_limit", default=MAX_THREADS)
+# The limits that have been entered and not left; the smallest holds. One variable, set at once.
+_limits: ContextVar[tuple[int, ...]] = ContextVar("gaussmix_thread_limits", default=())
 _openmp: Callable[[], int] | None = None  # OpenMP's number of threads in the calling thread
 _openmp_most = 0  # the largest number seen there; less is somebody's limit
 # Threads of the kernel calls that run now, of those that asked for more than one, by Python thread.
@@ -86,7 +85,8 @@ def resolve(n_threads: int | None = None) -> int:
         if _default is None:
             _default = _from_environment() or available_cpus()
         count = _default if _openmp is None else min(_default, _openmp_limit())
-    count = min(count, _limit.get())
+    if limits := _limits.get():
+        count = min(count, *limits)
     if _forked and count > 1:
         _report_fork()
         return 1
@@ -119,8 +119,8 @@ def thread_limit(n: int) -> AbstractContextManager[None]:
     asyncio task and what it calls, `asyncio.to_thread` included. Fits and scores of other threads
     go on as they were. Threads that the block starts itself begin with an empty context (before
     Python 3.14 at least); hand it over with ``contextvars.copy_context().run``, or pass
-    `n_threads` to the calls. The limit before is restored however the block is left, and one that
-    is kept may be entered again. Results do not depend on the number of threads.
+    `n_threads` to the calls. The limit is lifted however the block is left, others stay in force,
+    and one that is kept may be entered again. Results do not depend on the number of threads.
 
     Examples
     --------
@@ -139,14 +139,13 @@ class _Limited(ContextDecorator):
         self._count = count
 
     def __enter__(self) -> None:
-        limit = _limit.get()
-        _outer.set((*_outer.get(), limit))
-        _limit.set(min(self._count, limit))
+        _limits.set((*_limits.get(), self._count))
 
     def __exit__(self, *error) -> None:
-        *outer, limit = _outer.get() or (MAX_THREADS,)  # left where it was not entered
-        _outer.set(tuple(outer))
-        _limit.set(limit)
+        limits = list(_limits.get())
+        if self._count in limits:  # not where it is left in a context that never entered it
+            limits.remove(self._count)
+            _limits.set(tuple(limits))
 
 
 def follow(openmp: Callable[[], int]) -> None:
