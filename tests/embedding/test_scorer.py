@@ -145,6 +145,23 @@ def test_an_out_beyond_its_memory_raises_and_stays(X):
     np.testing.assert_array_equal(memory, 0.0)
 
 
+def test_an_out_whose_memory_has_been_resized_away_raises_and_stays(X):
+    memory = np.zeros(60)
+    out = memory[60 - N :]
+    memory.resize(60 - N + 1, refcheck=False)
+    with pytest.raises(gm.InvalidInputError, match="out has strides"):
+        SCORER.logpdf(X, out=out)
+    np.testing.assert_array_equal(memory, 0.0)
+
+
+def test_rows_whose_memory_has_been_resized_away_are_not_read():
+    memory = np.zeros(60)
+    x = memory[-D:]
+    memory.resize(60 - D + 1, refcheck=False)
+    with pytest.raises(gm.InvalidInputError, match="X has strides"):
+        SCORER.logpdf(x)
+
+
 def test_out_must_be_apart_from_x():
     square = gm.Mixture([0.2, 0.3, 0.5], np.eye(3), np.ones(3), "spherical").scorer()
     x = np.zeros((N, 3))

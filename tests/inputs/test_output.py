@@ -92,6 +92,24 @@ def test_nothing_is_written_beyond_the_memory_that_out_is_a_view_of(X):
     np.testing.assert_array_equal(memory, 0.0)
 
 
+@pytest.mark.parametrize("first", [20, 0])
+def test_nothing_is_written_where_the_memory_of_out_has_been_resized_away(first, X):
+    memory = np.zeros(60)
+    out = memory[first : first + 40]
+    memory.resize(45 if first else 30, refcheck=False)
+    with pytest.raises(gm.InvalidInputError, match=r"^out has strides .* outside the memory"):
+        MIXTURE.logpdf(X[:40], out=out)
+    np.testing.assert_array_equal(memory, 0.0)
+
+
+def test_rows_whose_memory_has_been_resized_away_are_not_read():
+    memory = np.zeros(60 * D)
+    X = memory[20 * D :].reshape(40, D)
+    memory.resize(45 * D, refcheck=False)
+    with pytest.raises(gm.InvalidInputError, match=r"^X has strides .* outside the memory"):
+        MIXTURE.logpdf(X)
+
+
 @pytest.mark.parametrize(
     "out", [[0.0] * N, 1.0, "out", np.empty(N, np.float32), np.empty(N, ">f8")]
 )

@@ -76,7 +76,8 @@ def _without_fields(array: np.ndarray, name: str) -> np.ndarray:
 def check_extent(array: np.ndarray, name: str) -> None:
     """Refuse views that reach outside the memory they are made of, before anything reads them.
 
-    `numpy.lib.stride_tricks.as_strided` makes such views without a check. Python integers
+    `numpy.lib.stride_tricks.as_strided` makes such views without a check, and `ndarray.resize` of
+    what they are views of leaves them behind. Python integers
     cannot overflow, unlike the address arithmetic of the kernels.
     """
     flags = array.flags
@@ -102,14 +103,22 @@ def check_extent(array: np.ndarray, name: str) -> None:
     if not inside:
         raise InvalidInputError(
             f"{name} has strides {array.strides} and shape {array.shape}, which reach outside the "
-            "memory it is a view of. Check the arguments of as_strided."
+            "memory it is a view of. Check the arguments of as_strided, or copy it before that "
+            "memory is resized."
         )
 
 
 def lies_within(view: np.ndarray) -> bool:
-    """Whether a contiguous view is no larger than the array it is a view of, which has its own."""
+    """Whether a contiguous view lies in the array it is a view of, which has its own memory.
+
+    By addresses: `ndarray.resize` without its check of references leaves views behind whose
+    memory is gone, also where they are no larger than the array.
+    """
     base = view.base
-    return type(base) is np.ndarray and base.flags.owndata and base.nbytes >= view.nbytes
+    if type(base) is not np.ndarray or not base.flags.owndata:
+        return False
+    offset = view.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+    return 0 <= offset <= base.nbytes - view.nbytes
 
 
 def _raise_masked(value: Any, mask: np.ndarray, name: str) -> None:

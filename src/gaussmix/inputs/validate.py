@@ -138,7 +138,9 @@ def row_or_rows(x: Any, n_features: int) -> tuple[np.ndarray, bool]:
     if not is_table(x):
         given = plain_array(x, "X")
         if given.ndim == (1 if n_features > 1 else 0):
-            return data(given.reshape(1, -1), n_features=n_features), True
+            rows = floats(given.reshape(1, -1), "X")
+            _check_shape(rows, "X", n_features, 1)
+            return rows if rows.flags.aligned else rows.copy(), True
         x = given
     return data(x, n_features=n_features, min_rows=0), False
 

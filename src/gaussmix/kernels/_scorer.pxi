@@ -220,14 +220,28 @@ cdef class Scorer:
 
 
 cdef bint lies_within(object x, const Py_buffer *buffer):
-    """Whether x has the memory that its shape says: as_strided makes arrays that have not."""
+    """Whether x has the memory that its shape says.
+
+    as_strided makes arrays that have not, and so does ndarray.resize of those they are views of.
+    """
+    cdef Py_buffer whole
+    cdef bint within
     if type(x) is not ndarray:
         # Other buffers are honest; a subclass may be anything's view.
         return not isinstance(x, ndarray)
     base = x.base
-    return base is None or (type(base) is ndarray and base.base is None
-                            and base.nbytes >= buffer.len
-                            and PyBuffer_IsContiguous(<Py_buffer *>buffer, b"A"))
+    if base is None:
+        return True
+    if (type(base) is not ndarray or base.base is not None
+            or not PyBuffer_IsContiguous(<Py_buffer *>buffer, b"A")):
+        return False
+    if get_buffer(base, &whole, PyBUF_STRIDES) < 0:
+        PyErr_Clear()
+        return False
+    within = (PyBuffer_IsContiguous(&whole, b"A") and <size_t>whole.buf <= <size_t>buffer.buf
+              and <size_t>buffer.buf + buffer.len <= <size_t>whole.buf + whole.len)
+    PyBuffer_Release(&whole)
+    return within
 
 
 cdef bint apart(const Py_buffer *buffer, const Py_buffer *into) noexcept:
