@@ -161,6 +161,14 @@ class _Array:
         return self.answer
 
 
+def _masked_fields(masked):
+    return np.ma.masked_array(_records(), mask=[(0, masked), (0, 0)])
+
+
+def _records():
+    return np.rec.fromarrays([[1.0, 2.0], [True, False]], names="a, mask")
+
+
 class _Sparse:
     nnz = 0
 
@@ -208,6 +216,12 @@ REFUSED = {
     "raw bytes": (lambda: np.zeros((2, 2), "V8"), ["V8", "not numeric"]),
     "masked": (_masked, ["X[1, 1] is masked (1 such values)", "X.filled(value)"]),
     "masked rows of a list": (lambda: list(_masked()), ["X[1, 1] is masked", "filled(value)"]),
+    "masked named fields": (lambda: _masked_fields(1), ["named fields ('a', 'mask')"]),
+    "none masked, named fields": (lambda: _masked_fields(0), ["named fields ('a', 'mask')"]),
+    "masked rows of named fields": (lambda: [*_masked_fields(1)[None]], ["X has named fields"]),
+    "masked records of a list": (lambda: list(_masked_fields(1)), ["X"]),
+    "records with a column 'mask'": (_records, ["X has named fields ('a', 'mask')"]),
+    "records in a tuple": (lambda: (_records(), _records()), ["X has named fields ('a', 'mask')"]),
     "__array__ returns a list": (lambda: _Array([1, 2]), ["_Array", "cannot be read as an array"]),
     "__array__ raises": (lambda: _Array(RuntimeError("boom")), ["cannot be read", "boom"]),
     "stride overflows": (lambda: _strided(4, (1 << 61, 8)), ["strides", "as_strided"]),

@@ -35,9 +35,8 @@ def plain_array(value: Any, name: str) -> np.ndarray:
             f"means and covariances are dense. Pass {name}.toarray()."
         )
     if isinstance(value, np.ndarray):
-        mask = getattr(value, "mask", None)  # numpy.ma without importing it
-        if mask is not None and np.any(mask):
-            _raise_masked(value, np.asarray(mask), name)
+        if (mask := _mask(value)) is not None:
+            _raise_masked(mask, name)
         array = np.asarray(value)
         check_extent(array, name)
         return _without_fields(array, name)
@@ -121,10 +120,9 @@ def lies_within(view: np.ndarray) -> bool:
     return 0 <= offset <= base.nbytes - view.nbytes
 
 
-def _raise_masked(value: Any, mask: np.ndarray, name: str) -> None:
-    where = np.broadcast_to(mask, value.shape)
+def _raise_masked(mask: np.ndarray, name: str) -> None:
     raise InvalidInputError(
-        f"{name}{_place(np.argwhere(where)[0])} is masked ({np.count_nonzero(where)} such values), "
+        f"{name}{_place(np.argwhere(mask)[0])} is masked ({np.count_nonzero(mask)} such values), "
         "and missing values are not supported. Drop those rows or fill them with "
         f"{name}.filled(value)."
     )
@@ -133,12 +131,25 @@ def _raise_masked(value: Any, mask: np.ndarray, name: str) -> None:
 def _refuse_masked_rows(value: Sequence[Any], name: str) -> None:
     """Raise if a row of a list has something masked, which NumPy would take for a number."""
     for i, row in enumerate(value):
-        if isinstance(row, np.ndarray) and np.any(mask := getattr(row, "mask", False)):
-            place = _place((i, *np.argwhere(np.broadcast_to(mask, row.shape))[0]))
+        if (mask := _mask(row)) is not None:
+            place = _place((i, *np.argwhere(mask)[0]))
             raise InvalidInputError(
                 f"{name}{place} is masked, and missing values are not supported. Drop that row or "
                 "fill it with its method filled(value)."
             )
+
+
+def _mask(value: Any) -> np.ndarray | None:
+    """Where a masked array is masked, if anywhere; without importing numpy.ma, or astropy.
+
+    None for structured ones: their named fields are the error, and one may be called "mask".
+    """
+    if type(value) is np.ndarray or not isinstance(value, np.ndarray) or value.dtype.names:
+        return None
+    mask = np.asarray(getattr(value, "mask", None))
+    if mask.dtype != bool or not mask.any():
+        return None
+    return np.broadcast_to(mask, value.shape)
 
 
 def _raise_ragged(value: Any, name: str) -> None:
