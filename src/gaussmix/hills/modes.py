@@ -108,8 +108,8 @@ def find(mixture, tol: float = DEFAULT_TOL) -> Modes:
     return survey(mixture, validate.real("tol", tol, 0.0, low_open=True)).modes
 
 
-@underflow.ignored
 @lru_cache(maxsize=8)  # a stream of small batches asks for the hills of one mixture
+@underflow.ignored
 def survey(mixture, tol: float) -> Survey:
     """The modes of `mixture` (any value with the attributes of a Mixture) and their basins."""
     landscape = Landscape(mixture.kernel_parameters, mixture.weights, mixture.covariances)
