@@ -83,15 +83,16 @@ cdef double *allocate_fit(Fit *fit, Py_ssize_t state_size, int n_threads=1) exce
     """One allocation for a state, which stands first, and for the M-step's scratch."""
     cdef Py_ssize_t square = fit.n_features * fit.n_features
     cdef Py_ssize_t offsets = fit.n_components * fit.n_features
-    cdef double *memory = <double *>reserve(
-        <size_t>(state_size + offsets + 2 * square * n_threads) * sizeof(double))
+    cdef double *memory
+    fit.n_threads = n_threads
+    memory = <double *>reserve(<size_t>(
+        state_size + offsets + 2 * square * threads_with_components(fit)) * sizeof(double))
     if memory == NULL:
         raise MemoryError(f"the M-step of {fit.n_components} components in {fit.n_features} "
                           "features does not fit into memory")
     fit.offset = memory + state_size
     fit.matrix = fit.offset + offsets
     fit.upper = fit.matrix + square
-    fit.n_threads = n_threads
     return memory
 
 
@@ -111,9 +112,8 @@ def maximise(state, step, then, n_threads=1):
         read_step(&views, step, &problem, &fit)
         read_state(&views, state, "state", &problem, fit.step, &now)
         read_state(&views, then, "then", &problem, fit.step, &after)
-        # No more than have something to do: each has scratch.
-        memory = allocate_fit(&fit, 0, startable_threads(
-            <int>max(1, min(n_threads, fit.n_components, MOST_THREADS))))
+        memory = allocate_fit(
+            &fit, 0, startable_threads(<int>max(1, min(n_threads, MOST_THREADS))))
         with nogil:
             ordinary = maximise_state(&fit, &now, &after)
         return ordinary

@@ -27,9 +27,9 @@ cdef struct Fit:  # what an M-step needs beside the states
     const double *scale  # D: the features' standard deviations
     double relative  # the floor in scaled coordinates
     double *offset  # scratch, (K, D): first / mass
-    double *matrix  # scratch, (D, D) for each thread
+    double *matrix  # scratch, (D, D) for each thread that has a component
     double *upper  # likewise, behind it
-    int n_threads
+    int n_threads  # of the team that makes the passes
 
 
 cdef double EMPTY_SHARE = 2.0 ** -52  # as in covariance/base.py
@@ -89,17 +89,25 @@ cdef bint move_means(const Fit *fit, const State *now, State *then) noexcept nog
     return True
 
 
+cdef Py_ssize_t threads_with_components(const Fit *fit) noexcept nogil:
+    """How many threads work on the M-step."""
+    cdef double cubes = <double>fit.n_components * fit.n_features * fit.n_features * fit.n_features
+    if fit.step != STEP_FULL or cubes < SHARED_CUBES:
+        return 1
+    return min(<Py_ssize_t>fit.n_threads, fit.n_components)
+
+
 cdef bint full_covariances(const Fit *fit, const State *now, State *then) noexcept nogil:
     """second / mass - offset offset^T of each component; each component by one thread."""
     cdef Py_ssize_t k, n_failed = 0
-    cdef double cubes = <double>fit.n_components * fit.n_features * fit.n_features * fit.n_features
-    cdef int n_threads = <int>min(fit.n_threads, fit.n_components)
-    if n_threads <= 1 or cubes < SHARED_CUBES:
+    if threads_with_components(fit) == 1:
         for k in range(fit.n_components):
             if not full_covariance(fit, 0, now, then, k):
                 return False
         return True
-    for k in prange(fit.n_components, num_threads=n_threads, schedule="static"):
+    # The team of the passes, though some may get nothing: OpenMP ends the threads that a smaller
+    # team leaves out, and starts others for the next pass. One by one, the first threads get all.
+    for k in prange(fit.n_components, num_threads=fit.n_threads, schedule="static", chunksize=1):
         n_failed += not full_covariance(fit, threadid(), now, then, k)
     return n_failed == 0
 
