@@ -11,6 +11,7 @@ import pytest
 import gaussmix as gm
 import oracle
 from gaussmix.streams.recursion import scale_of
+from gaussmix.streams.schedule import Schedule
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 LAYOUTS = {"full": "full", "tied": "pooled", "diag": "diag", "spherical": "spherical"}
@@ -236,6 +237,16 @@ def test_a_step_of_very_many_rows_is_that_of_as_many_steps(X, alpha):
     assert online.step_size(1e95) == 1.0
     online.update(X[20:40], np.full(20, 1e30))
     np.testing.assert_allclose(online.mixture.means[0], X[20:40].mean(axis=0), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("before", "rows"), [(1e20, 1e5), (1e30, 1e14), (1e30, 1e15)])
+def test_a_step_of_very_many_rows_after_far_more_is_that_of_as_many_steps(before, rows):
+    """All have the same g there, so small that ``(1 - g) ** rows`` is ``exp(-rows g)``."""
+    expected = -np.expm1(-rows * before**-0.51)
+    # Relative changes of the times, of the square of g, and roundings of the first 2^16 steps.
+    error = rows * (rows / before + before**-0.51) * before**-0.51 + 2**16 * 1.2e-16
+    found = Schedule(0.51, 0.0, 1, None).step(before, rows, 0)
+    assert found == pytest.approx(expected, rel=1e-9, abs=error)
 
 
 def test_steps_depend_on_rows_and_little_on_how_they_are_cut(X):

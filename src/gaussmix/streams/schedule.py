@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, expm1, log
+from math import exp, expm1, log, log1p
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,10 @@ class Schedule(NamedTuple):
     half_life: float | None  # in rows; the step falls no further than it needs
 
     def step(self, before: float, rows: float, start_rows: int) -> float:
-        """g in (0, 1] for `rows` that come after `before`, both by weight."""
+        """g in (0, 1] for `rows` that come after `before`, both by weight.
+
+        Each of the at most MANY steps that are made one by one is right to 1.2e-16.
+        """
         if before < start_rows:  # gathered under one mixture: their plain mean
             return rows / (before + rows)
         unit = self.unit_rows or start_rows
@@ -43,9 +46,9 @@ def _kept_by_more(after: float, count: int, alpha: float) -> float:
     """The product of ``1 - t**-alpha`` over the `count` times t that follow `after` >= MANY.
 
     By the integral of each term of the logarithm's series from half a unit before the first to
-    half a unit after the last: to 1e-8 of the product.
+    half a unit after the last: to 1e-8 of the product, however large the times are.
     """
-    low, width = after + 0.5, log((after + 0.5 + count) / (after + 0.5))
+    low, width = after + 0.5, log1p(count / (after + 0.5))
     total = 0.0
     for m in range(1, SERIES + 1):
         power = 1.0 - m * alpha
