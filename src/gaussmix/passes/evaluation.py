@@ -45,19 +45,16 @@ def evaluate(
     Raises InvalidInputError, naming the cell, if X holds NaN or an infinity.
     """
     n_rows = len(out)
-    flops = n_rows * row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
-    count = _n_threads(flops, n_threads)
-    if flops <= SERIAL_FLOPS:
+    flops = row_flops(*parameters.means.shape, FACTOR_LAYOUTS[parameters.factor_kind])
+    count = _n_threads(n_rows * flops, n_threads)
+    if n_rows * flops <= SERIAL_FLOPS:
         part = X if n_rows == len(X) else X[first : first + n_rows]
         _evaluate_part(X, first, part, parameters, want, out, 1)
         return out
-    step = max(64, n_rows * CALL_FLOPS * count // flops)
-    if X.dtype.kind != "f":
-        step = min(step, max(64, validate.CONVERTED_VALUES // X.shape[1]))
-    for begin in range(0, n_rows, step):
+    done = 0
+    while done < n_rows:
         stopping.check()
-        part = out[begin : begin + step]
-        _evaluate_rows(X, first + begin, parameters, want, part, count)
+        done += _evaluate_some(X, first + done, parameters, want, out[done:], count, flops)
     return out
 
 
@@ -77,20 +74,19 @@ def log_likelihood(
     count = _n_threads(len(X) * flops, n_threads)
     # Several parts for each call of the kernel: of one part it took 50 us with D = 2, K = 3, and
     # what goes on around a call was 4 % of that.
-    call_rows = step * max(1, min(SCORE_PARTS, CALL_FLOPS * count // (step * flops)))
-    if X.dtype.kind != "f":
-        call_rows = step
-    buffer = np.empty(min(len(X), call_rows))
+    buffer = np.empty(min(len(X), SCORE_PARTS * step))
     # Parts add up with what each addition rounds off (Neumaier 1974): of 2^31 rows that was 1e-12.
     total = lost = 0.0
-    for begin in range(0, len(X), step):
-        at = begin % call_rows
-        if at == 0:
+    begin = end = 0  # of the rows whose densities the buffer holds
+    for first in range(0, len(X), step):
+        if first == end:
             stopping.check()
-            held = buffer[: len(X) - begin]
-            _evaluate_rows(X, begin, parameters, contract.WANT_LOGPDF, held, count)
-        weight = None if sample_weight is None else sample_weight[begin : begin + step]
-        part, before = _weighted_sum(held[at : at + step], weight), total
+            begin, held = end, buffer[: len(X) - end]
+            want = contract.WANT_LOGPDF
+            end += _evaluate_some(X, begin, parameters, want, held, count, flops, step)
+        last = min(first + step, end)
+        weight = None if sample_weight is None else sample_weight[first:last]
+        part, before = _weighted_sum(buffer[first - begin : last - begin], weight), total
         total += part
         larger, smaller = (before, part) if abs(before) >= abs(part) else (part, before)
         lost += (larger - total) + smaller
@@ -112,13 +108,24 @@ def _n_threads(flops: int, n_threads: int | None) -> int:
     return count if flops > SERIAL_FLOPS else 1
 
 
-def _evaluate_rows(X, first: int, parameters, want: int, out, n_threads: int) -> None:
-    """One of the kernel calls that cut up much work: rows of X from `first` on, as many as fit."""
-    part = X[first : first + len(out)]
-    if X.dtype.kind != "f":
-        part = validate.floats(part, "X")
+def _evaluate_some(
+    X, first: int, parameters, want: int, out, n_threads: int, flops: int, unit: int = 1
+) -> int:
+    """One of the kernel calls that cut up much work, for rows of X from `first` on; how many.
+
+    Of the rows of `out`, each of so many `flops`, as many as one call may take of the threads that
+    it gets, in units of so many.
+    """
     with threads.share(n_threads) as count:
+        n_rows = CALL_FLOPS * count // flops
+        if X.dtype.kind != "f":
+            n_rows = min(n_rows, validate.CONVERTED_VALUES // X.shape[1])
+        out = out[: max(64, unit, n_rows // unit * unit)]
+        part = X[first : first + len(out)]
+        if X.dtype.kind != "f":
+            part = validate.floats(part, "X")
         _evaluate_part(X, first, part, parameters, want, out, count)
+    return len(out)
 
 
 def _evaluate_part(X, first: int, part, parameters, want: int, out, n_threads: int) -> None:
