@@ -101,6 +101,16 @@ def test_a_factor_forgets(mixture, X):
         statistics * -1.0
 
 
+def test_what_vanishes_is_0_also_where_the_caller_has_numpy_raise(mixture, X):
+    statistics = mixture.statistics(X)
+    with np.errstate(all="raise"):
+        small = statistics * 1e-300 * 1e-12
+        moved = small.recentred(small.shift + 1e-3)
+        both = moved + moved
+    np.testing.assert_array_equal(both.mass, 2.0 * small.mass)
+    assert 0.0 < small.mass.max() < np.finfo(float).tiny
+
+
 def test_what_does_not_add_up_is_named(X):
     full = random_mixture("full").statistics(X)
     with pytest.raises(gm.InvalidInputError, match="layouts 'full' and 'diag'"):

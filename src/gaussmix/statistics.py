@@ -6,6 +6,7 @@ from math import isfinite
 
 import numpy as np
 
+from . import underflow
 from .errors import InvalidInputError
 from .inputs import validate
 from .kernels import contract
@@ -166,6 +167,7 @@ class SufficientStatistics:
         """``0 + statistics``, so that `sum` works."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
+    @underflow.ignored
     def __mul__(self, factor: float) -> SufficientStatistics:
         """All sums times `factor` >= 0 (forgetting); `n_rows` and `label_sum` stay."""
         factor = validate.real("factor", factor, 0.0)
@@ -174,6 +176,7 @@ class SufficientStatistics:
 
     __rmul__ = __mul__
 
+    @underflow.ignored
     def recentred(self, shift: np.ndarray) -> SufficientStatistics:
         """The same sums around other reference points `shift` (K, D); exact algebra, O(K D^2).
 
