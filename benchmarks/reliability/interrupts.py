@@ -85,6 +85,8 @@ def main(arguments: list[str]) -> None:
         X = CASES[name].data(np.random.default_rng(0))
         rng = np.random.default_rng([options.seed, list(CASES).index(name)])
         moments = _moments(X, name, options)
+        if options.reading and not moments.checkpoints:
+            parser.error(f"--reading needs two checkpoints or more in {options.jump / name}")
         latencies = []
         for number in range(options.count):
             # As many moments in each part of the time: their mean varies less.
