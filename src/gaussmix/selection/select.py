@@ -54,7 +54,7 @@ def select(
     algorithm : str, or a list of them
         As in `fit`. After "hard" the runs of one candidate compete by the classification
         log-likelihood; the criteria are those of the mixture it ends with.
-    n_starts : int
+    n_starts : int, at most 1,000,000
         Fresh starts for each candidate, as in `fit`; those from its neighbours come on top.
     n_folds : int, >= 2
         Parts of the rows, at random, for "cv", each held out once: `n_folds` more sweeps.
