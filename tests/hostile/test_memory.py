@@ -141,3 +141,27 @@ def test_h4_what_cannot_fit_into_memory_is_refused_with_its_size(case):
     with pytest.raises((gm.InvalidInputError, MemoryError), match=re.escape(says)) as caught:
         call()
     assert re.search(r"\d\.? ?(bytes|[TPE]iB)", str(caught.value))
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
+def test_h2_threads_without_a_component_of_their_own_get_no_scratch(covariance_type, run_python):
+    if backends.active().maximise is None:
+        pytest.skip("this backend leaves M-steps to NumPy")
+    # Two matrices of 3000 features for each of 64 threads would be 9 GB.
+    code = f"""
+        import resource
+        import numpy as np
+        from gaussmix import Mixture, backends
+        from gaussmix.algorithms.maximisation import Maximiser, flat_state
+        from gaussmix.covariance import Floor
+
+        X = np.random.default_rng(0).normal(size=(128, 3000))
+        wide = np.full((64, 3000) if "{covariance_type}" == "diag" else 64, 1e4)
+        mixture = Mixture(np.full(64, 1 / 64), X[:64], wide, "{covariance_type}")
+        plan = Maximiser(Floor(X.std(axis=0), 1e-6)).plan(mixture)
+        state = flat_state(mixture, mixture.statistics(X), plan)
+        then = np.empty_like(state)
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+        print(backends.active().maximise(state, plan, then, 64))
+    """
+    assert run_python(code, OMP_NUM_THREADS="2") == "True"

@@ -1,7 +1,5 @@
 """The compiled M-steps against covariance/*.py, on every backend that has them."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -129,36 +127,6 @@ def test_a_covariance_that_threads_meet_below_the_floor_is_left_to_the_formulas(
     state = flat_state(mixture, statistics, plan)
     for threads in (1, 2, 3):
         assert not backend.maximise(state, plan, np.empty_like(state), threads)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs limits of address space")
-@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
-def test_threads_without_a_component_of_their_own_get_no_scratch(
-    backend, covariance_type, run_python
-):
-    if backend.maximise is None:
-        pytest.skip("this backend leaves M-steps to NumPy")
-    # Two matrices of 3000 features for each of 64 threads would be 9 GB.
-    code = f"""
-        import resource
-        import numpy as np
-        from gaussmix import Mixture, backends
-        from gaussmix.algorithms.maximisation import Maximiser, flat_state
-        from gaussmix.covariance import Floor
-        X = np.random.default_rng(0).normal(size=(128, 3000))
-        ones = np.ones((64, 3000) if "{covariance_type}" == "diag" else 64)
-        mixture = Mixture(np.full(64, 1 / 64), X[:64], ones, "{covariance_type}")
-        statistics = mixture.statistics(X)
-        plan = Maximiser(Floor(X.std(axis=0), 1e-6)).plan(mixture)
-        state = flat_state(mixture, statistics, plan)
-        maximise = backends.active().maximise
-        then = np.empty_like(state)
-        limit = 4 << 30
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        maximise(state, plan, then, 64)
-    """
-    level = backend.level if backend.name == "cython" else None
-    run_python(code, GAUSSMIX_BACKEND=backend.name, GAUSSMIX_CPU_LEVEL=level, OMP_NUM_THREADS="2")
 
 
 @shapes
