@@ -6,7 +6,6 @@ from math import isfinite
 
 import numpy as np
 
-from . import underflow
 from .errors import InvalidInputError
 from .inputs import validate
 from .kernels import contract
@@ -167,23 +166,24 @@ class SufficientStatistics:
         """``0 + statistics``, so that `sum` works."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
-    @underflow.ignored
     def __mul__(self, factor: float) -> SufficientStatistics:
         """All sums times `factor` >= 0 (forgetting); `n_rows` and `label_sum` stay."""
         factor = validate.real("factor", factor, 0.0)
-        scaled = {name: factor * getattr(self, name) for name in (*_ARRAYS[1:], *_SUMS)}
+        with np.errstate(under="ignore"):  # not by `underflow`, which is not loaded at import
+            scaled = {name: factor * getattr(self, name) for name in (*_ARRAYS[1:], *_SUMS)}
         return self._with(**scaled)
 
     __rmul__ = __mul__
 
-    @underflow.ignored
     def recentred(self, shift: np.ndarray) -> SufficientStatistics:
         """The same sums around other reference points `shift` (K, D); exact algebra, O(K D^2).
 
         With e = old - new: first' = first + mass e and
         second' = second + first e^T + e first^T + mass e e^T.
         """
-        return self._moved(validate.array("shift", shift, self.shift.shape).copy())
+        shift = validate.array("shift", shift, self.shift.shape).copy()
+        with np.errstate(under="ignore"):
+            return self._moved(shift)
 
     def _moved(self, shift: np.ndarray) -> SufficientStatistics:
         """`recentred`, for an array of the right shape that becomes read-only."""
