@@ -102,10 +102,10 @@ def test_nothing_is_written_where_the_memory_of_out_has_been_resized_away(first,
     np.testing.assert_array_equal(memory, 0.0)
 
 
-def test_rows_whose_memory_has_been_resized_away_are_not_read():
+def test_rows_of_which_memory_has_been_resized_away_are_not_read():
     memory = np.zeros(60 * D)
     X = memory[20 * D :].reshape(40, D)
-    memory.resize(45 * D, refcheck=False)
+    memory.resize(30 * D, refcheck=False)
     with pytest.raises(gm.InvalidInputError, match=r"^X has strides .* outside the memory"):
         MIXTURE.logpdf(X)
 
