@@ -1,7 +1,7 @@
 # What Python calls, and how the work is shared among threads. The stages, the workspaces and the
 # reading of arguments stand in the files included before.
 
-from cython.parallel cimport parallel, prange, threadid
+from cython.parallel cimport parallel, threadid
 
 
 cdef extern from *:
@@ -31,9 +31,9 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     cdef Py_ssize_t tile_rows = LANES * WIDE, row, bad
     cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
     cdef int huge = 0, number = 0
-    cdef double *joint = workspace.joint
-    cdef Workspace *common = NULL
-    cdef Part part = Part(0, n_tiles, 1, NULL, NULL, NULL, &workspace.moments)
+    cdef Workspace *common = workspace
+    cdef double *joint
+    cdef Part part = Part(0, n_tiles, 1, NULL, &workspace.moments)
     cdef Sums sums
     cdef Bytes ahead = memory_of(&problem.X, following, problem.block)
     bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
@@ -59,33 +59,39 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     if team != NULL:
         # Two in turn: who has its moments may begin the next block while others read this one's.
         common = team.workspaces + first // problem.block % 2
-        joint = common.joint
         number = threadid()
         part.begin = n_tiles * number // team_size()
         part.end = n_tiles * (number + 1) // team_size()
         part.parts = parts_of_component(problem, team_size())
         part.next_piece = &team.next_piece
-        part.arrived, part.due = &team.arrived, &workspace.due
         part.common = &common.moments
+    joint = common.joint
     if part.begin < part.end:
         density_block(model, workspace.tiles + part.begin * tile_rows * model.n_features,
                       part.end - part.begin, True, False, &ahead, workspace.difference,
                       workspace.whitened, joint + part.begin * tile_rows * model.n_components)
     if team != NULL:
-        wait_for_team(part.arrived, part.due)
+        # The masses, by which the rule knows what is negligible, are those of all blocks before.
+        wait_for_team(&team.arrived, &workspace.due)
         if team.bad_row >= 0:
             return team.bad_row
-    if number == 0:
-        rule_block(&problem.rule, model,
-                   <uint64_t>problem.first_slot * <uint64_t>problem.slot_rows + <uint64_t>first,
-                   n_tiles, workspace.weight, problem.weight == NULL, workspace.limits, joint,
-                   &sums)
+    negligible_limits(model, largest_of(workspace.weight, n_tiles * tile_rows), sums.mass,
+                      workspace.limits)
+    rule_tiles(&problem.rule, model,
+               <uint64_t>problem.first_slot * <uint64_t>problem.slot_rows + <uint64_t>first,
+               part.begin, part.end, workspace.weight, problem.weight == NULL, workspace.limits,
+               joint, common.rule_sums)
+    if problem.layout == LAYOUT_POOLED and model.n_features > FEW:
+        pool_rows(model, workspace.tiles, &part, workspace.weight, joint, huge,
+                  &workspace.moments)
     if team != NULL:
         if number == 0:
             team.next_piece = 0
-        wait_for_team(part.arrived, part.due)
-    moments_block(model, problem.layout, workspace.tiles, n_tiles, workspace.weight, joint, huge,
-                  &part, &workspace.moments, &sums)
+        wait_for_team(&team.arrived, &workspace.due)
+    if number == 0:
+        add_tiles(&problem.rule, common.rule_sums, n_tiles, sums.scalars)
+    moments_block(model, problem.layout, workspace.tiles, n_tiles, joint, huge, &part,
+                  &workspace.moments, &sums)
     return -1
 
 
@@ -131,7 +137,7 @@ cdef void run_team(const Problem *problem, Workspace *workspace, Py_ssize_t slot
     cdef Py_ssize_t bad = -1
     if slot * problem.slot_rows < problem.X.n_rows:
         workspace.due = 0
-        # prange does not wait, and the workspaces' blocks are shared from here on.
+        # Nobody has waited so far, and the workspaces' blocks are shared from here on.
         wait_for_team(&team.arrived, &workspace.due)
     while bad < 0 and slot * problem.slot_rows < problem.X.n_rows:
         bad = run_slot(problem, workspace, slot, slot + 1, team)  # the same for all of them
@@ -171,15 +177,36 @@ cdef void run_pieces(const Problem *problem, Workspace *workspaces, bint accumul
     """
     cdef Py_ssize_t piece, n_slots = slots_alone(problem, n_threads) if accumulating else 0
     cdef Team team = Team(workspaces, 0, 0, -1)
+    cdef int thread
     if n_threads <= 1:
         for piece in range(n_pieces):
             run_piece(problem, workspaces, accumulating, piece, n_slots)
         return
+    if accumulating:
+        n_pieces = min(n_pieces, n_slots)
+    for thread in range(n_threads):
+        workspaces[thread].next_piece = n_pieces * thread // n_threads
     with parallel(num_threads=n_threads):
-        for piece in prange(n_pieces, schedule="dynamic"):
-            run_piece(problem, workspaces + threadid(), accumulating, piece, n_slots)
+        run_ranges(problem, workspaces, accumulating, n_pieces, n_slots, n_threads)
         if accumulating:
             run_team(problem, workspaces + threadid(), n_slots, &team)
+
+
+cdef void run_ranges(const Problem *problem, Workspace *workspaces, bint accumulating,
+                     Py_ssize_t n_pieces, Py_ssize_t n_slots, int n_threads) noexcept nogil:
+    """Each thread has a range of pieces, the same in every pass, so that their rows and sums stay
+    in its cache; when it is through it goes on with what others have not begun.
+    """
+    cdef int own = threadid(), i, owner
+    cdef Py_ssize_t piece, end
+    for i in range(n_threads):
+        owner = (own + i) % n_threads
+        end = n_pieces * (owner + 1) // n_threads
+        while True:
+            piece = take_next(&workspaces[owner].next_piece, NULL)
+            if piece >= end:
+                break
+            run_piece(problem, workspaces + own, accumulating, piece, n_slots)
 
 
 cdef void run_piece(const Problem *problem, Workspace *workspace, bint accumulating,

@@ -31,6 +31,7 @@ cdef extern from "_rule_tiles.h" nogil:
     ctypedef struct RuleSums:
         pass
     void clear_sums(RuleSums *sums)
+    void join_sums(const RuleSums *tile, RuleSums *sums)
     void add_sums(const RuleSums *sums, double *scalars)
     const double SLOPE, MOST_LIMIT, LEAST_LIMIT
     double log_below(double a)

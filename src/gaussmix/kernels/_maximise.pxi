@@ -35,8 +35,8 @@ cdef struct Fit:  # what an M-step needs beside the states
 cdef double EMPTY_SHARE = 2.0 ** -52  # as in covariance/base.py
 cdef double LOG_2_PI = log(6.283185307179586)
 # K D^3 from which threads share the components. EPYC (Zen 4), us of an M-step on one thread and on
-# two: D = 16, K = 128: 170 232; D = 32, K = 32: 157 139; D = 64, K = 8: 161 119; 128, 4: 410 268.
-cdef double SHARED_CUBES = 1 << 20
+# two: D = 16, K = 64: 86 47; D = 32, K = 8: 39 22; D = 32, K = 32: 141 75; 64, 8: 145 85; 128, 4: 500 260.
+cdef double SHARED_CUBES = 1 << 18
 
 
 cdef bint maximise_state(const Fit *fit, const State *now, State *then) noexcept nogil:
@@ -99,15 +99,16 @@ cdef Py_ssize_t threads_with_components(const Fit *fit) noexcept nogil:
 
 cdef bint full_covariances(const Fit *fit, const State *now, State *then) noexcept nogil:
     """second / mass - offset offset^T of each component; each component by one thread."""
-    cdef Py_ssize_t k, n_failed = 0
+    cdef Py_ssize_t k, n_failed = 0, each = (fit.n_components + fit.n_threads - 1) // fit.n_threads
     if threads_with_components(fit) == 1:
         for k in range(fit.n_components):
             if not full_covariance(fit, 0, now, then, k):
                 return False
         return True
     # The team of the passes, though some may get nothing: OpenMP ends the threads that a smaller
-    # team leaves out, and starts others for the next pass. One by one, the first threads get all.
-    for k in prange(fit.n_components, num_threads=fit.n_threads, schedule="static", chunksize=1):
+    # team leaves out, and starts others for the next pass. In pieces of as many, the first threads
+    # get all, and much the same as they have added up in `combine_sums`.
+    for k in prange(fit.n_components, num_threads=fit.n_threads, schedule="static", chunksize=each):
         n_failed += not full_covariance(fit, threadid(), now, then, k)
     return n_failed == 0
 

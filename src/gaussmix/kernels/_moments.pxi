@@ -26,8 +26,6 @@ cdef struct Part:  # of a block's work, for one of the threads that share it
     Py_ssize_t end
     Py_ssize_t parts  # that a component is cut into
     Py_ssize_t *next_piece  # that nobody has begun; NULL: one thread does all
-    Py_ssize_t *arrived  # of wait_for_team
-    Py_ssize_t *due
     MomentScratch *common  # where delta, half, labels and n_active are
 
 
@@ -40,8 +38,8 @@ cdef Py_ssize_t DENSE_COST = 64
 
 
 cdef void moments_block(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
-                        const double *weight, const double *joint, int huge, const Part *part,
-                        MomentScratch *scratch, Sums *sums) noexcept nogil:
+                        const double *joint, int huge, const Part *part, MomentScratch *scratch,
+                        Sums *sums) noexcept nogil:
     """Add a block to an accumulator; `joint` holds weight * responsibility.
 
     Threads that share a block take its pieces in turn, which add to different sums.
@@ -49,7 +47,7 @@ cdef void moments_block(const Model *model, int layout, const double *tiles, Py_
     if model.n_features <= FEW:
         few_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
     elif layout == LAYOUT_POOLED:
-        pooled_moments(model, tiles, n_tiles, weight, joint, huge, part, scratch, sums)
+        pooled_moments(model, tiles, n_tiles, joint, huge, part, scratch, sums)
     else:
         many_moments(model, layout, tiles, n_tiles, joint, huge, part, scratch, sums)
 
@@ -193,22 +191,19 @@ cdef void add_product(const double *scaled, Py_ssize_t panel, Py_ssize_t n,
 
 
 cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_tiles,
-                         const double *weight, const double *joint, int huge, const Part *part,
+                         const double *joint, int huge, const Part *part,
                          MomentScratch *scratch, Sums *sums) noexcept nogil:
     """One second moment for all components, at D^2 + K D per row and without cancellation.
 
     With j a row's most probable component, delta = x - mean_j and s = sum_k r_k (x - mean_k):
     sum_k r_k (x - mean_k)(x - mean_k)^T = delta s^T + s delta^T - w delta delta^T
     + sum_k r_k (mean_j - mean_k)(mean_j - mean_k)^T. The last part needs the masses per (j, k)
-    only: `pairs`, folded in when the accumulators are combined.
+    only: `pairs`, folded in when the accumulators are combined. `pool_rows` has been called.
     """
     cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
     cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows
     cdef Py_ssize_t bands = (n_features + TWIN_BAND - 1) // TWIN_BAND, piece, tile, own = 0
     cdef const MomentScratch *common = part.common
-    pool_rows(model, tiles, part, weight, joint, huge, scratch)
-    if part.next_piece != NULL:
-        wait_for_team(part.arrived, part.due)
     all_places(step, n_features, n_tiles, scratch.all_places)
     while True:
         piece = take_next(part.next_piece, &own)

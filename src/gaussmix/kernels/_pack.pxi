@@ -78,6 +78,9 @@ cdef Py_ssize_t first_nonfinite(const real *unused, const Rows *X, Py_ssize_t fi
     return -1
 
 
+cdef Py_ssize_t SUMMED = 2048  # doubles that are summed at once, while the first-level cache has them
+
+
 cdef Py_ssize_t pack_block(const Rows *X, Py_ssize_t first, Py_ssize_t count,
                            Py_ssize_t tile_rows, double *tiles, int *huge) noexcept nogil:
     """Pack a block; returns -1, or its first row that holds NaN or inf.
@@ -87,7 +90,8 @@ cdef Py_ssize_t pack_block(const Rows *X, Py_ssize_t first, Py_ssize_t count,
     """
     cdef Py_ssize_t n_features = X.n_features, at = 0, n, row, d
     cdef double *tile = tiles
-    cdef double total
+    cdef double *summed = tiles  # how far `total` goes
+    cdef double total = 0.0
     while at < count:
         n = min(tile_rows, count - at)
         if n == LANES * WIDE and X.feature_stride == X.item:
@@ -101,7 +105,9 @@ cdef Py_ssize_t pack_block(const Rows *X, Py_ssize_t first, Py_ssize_t count,
                 tile[d * tile_rows + row] = tile[d * tile_rows + n - 1]
         tile += n_features * tile_rows
         at += n
-    total = absolute_sum(tiles, tile - tiles)
+        if tile - summed >= SUMMED or at >= count:
+            total += absolute_sum(summed, tile - summed)
+            summed = tile
     huge[0] = not total < HUGE
     if not huge[0]:
         return -1

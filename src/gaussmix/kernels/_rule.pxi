@@ -55,36 +55,48 @@ cdef void negligible_limits(const Model *model, double largest_weight, const dou
             limits[k] = max(LEAST_LIMIT, min(MOST_LIMIT, limit))
 
 
-cdef void rule_block(const Rule *rule, const Model *model, uint64_t first_row, Py_ssize_t n_tiles,
-                     const double *weight, int unit_weights, double *limits, double *joint,
-                     Sums *into) noexcept nogil:
-    """joint[tile][k][row] becomes weight * responsibility; adds to an accumulator's scalars.
+cdef void rule_tiles(const Rule *rule, const Model *model, uint64_t first_row, Py_ssize_t begin,
+                     Py_ssize_t end, const double *weight, int unit_weights, const double *limits,
+                     double *joint, RuleSums *sums) noexcept nogil:
+    """Tiles [begin, end) of a block: joint[tile][k][row] becomes weight * responsibility.
 
-    `first_row` is the global number of the block's first row.
+    Each tile has sums of its own, so that whichever thread takes a tile changes none. `first_row`
+    is the global number of the block's first row.
     """
     cdef Py_ssize_t tile, rows = LANES * WIDE
-    cdef RuleSums sums
-    clear_sums(&sums)
-    negligible_limits(model, 1.0 if unit_weights else largest_of(weight, n_tiles * rows),
-                      into.mass, limits)
-    for tile in range(n_tiles):
+    joint += begin * model.n_components * rows
+    weight += begin * rows
+    first_row += <uint64_t>(begin * rows)
+    for tile in range(begin, end):
+        clear_sums(sums + tile)
         if rule.code == RULE_SOFT:
-            soft_tile(joint, model.n_components, model.coefficients, weight, limits, &sums,
+            soft_tile(joint, model.n_components, model.coefficients, weight, limits, sums + tile,
                       unit_weights)
         elif rule.code == RULE_HARD:
-            hard_tile(joint, model.n_components, model.coefficients, weight,
-                      first_row + tile * rows, unit_weights, &sums)
+            hard_tile(joint, model.n_components, model.coefficients, weight, first_row,
+                      unit_weights, sums + tile)
         elif rule.code == RULE_STOCHASTIC:
             stochastic_tile(joint, model.n_components, model.coefficients, weight, rule.key,
-                            first_row + tile * rows, unit_weights, &sums)
+                            first_row, unit_weights, sums + tile)
         else:
             tempered_tile(joint, model.n_components, model.coefficients, weight, limits, rule.beta,
-                          &sums)
+                          sums + tile)
         joint += model.n_components * rows
         weight += rows
-    add_sums(&sums, into.scalars)
+        first_row += <uint64_t>rows
+
+
+cdef void add_tiles(const Rule *rule, const RuleSums *of_tiles, Py_ssize_t n_tiles,
+                    double *scalars) noexcept nogil:
+    """Add the sums of a block's tiles to an accumulator's scalars."""
+    cdef Py_ssize_t tile
+    cdef RuleSums sums
+    clear_sums(&sums)
+    for tile in range(n_tiles):
+        join_sums(of_tiles + tile, &sums)
+    add_sums(&sums, scalars)
     if rule.code == RULE_HARD:
-        add_labels(&sums, into.scalars + 4)
+        add_labels(&sums, scalars + 4)
 
 
 cdef void score_tile(int want, const Model *model, int vectors, Py_ssize_t count, double *joint,

@@ -13,7 +13,7 @@
 #define UNREACHED (-1e308)
 #define LOWEST (-1.7e308)
 
-/* The sums of a tile's rows, lane by lane, kept over a block. */
+/* The sums of a tile's rows, lane by lane; of a block's tiles, added up in their order. */
 typedef struct {
     vec likelihood, classification, entropy, weight;
     bits labels; /* see _label_tiles.h */
@@ -202,6 +202,13 @@ static void tempered_tile(double *joint, ptrdiff_t n_components, const double *c
 static void clear_sums(RuleSums *sums) {
     sums->labels = (bits){0};
     sums->likelihood = sums->classification = sums->entropy = sums->weight = v_set(0.0);
+}
+static void join_sums(const RuleSums *tile, RuleSums *sums) {
+    sums->likelihood += tile->likelihood;
+    sums->classification += tile->classification;
+    sums->entropy += tile->entropy;
+    sums->weight += tile->weight;
+    sums->labels += tile->labels;
 }
 static void add_sums(const RuleSums *sums, double *scalars) {
     scalars[0] += v_sum(sums->likelihood);

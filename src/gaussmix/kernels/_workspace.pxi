@@ -7,11 +7,13 @@ cdef struct Workspace:  # one per thread: scratch for a block
     double *joint  # block * K
     double *weight  # block
     double *limits  # K
+    RuleSums *rule_sums  # of each tile of the block
     double *row_values  # one tile
     double *difference  # one tile of D
     double *whitened  # one tile of D
     MomentScratch moments
     Py_ssize_t bad_row
+    Py_ssize_t next_piece  # of its range of the call, that nobody has begun
     Py_ssize_t due  # arrivals of its team that it waits for
 
 
@@ -68,6 +70,8 @@ cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulat
     if not accumulating:
         return
     workspace.limits = carve(carver, problem.model.n_components)
+    workspace.rule_sums = <RuleSums *>carve(
+        carver, block // tile_rows * (sizeof(RuleSums) // sizeof(double)))
     moments.column_first = carve(carver, padded)
     moments.column_second = carve(carver, max(padded, FEW * FEW))
     if n_features <= FEW:
