@@ -258,9 +258,7 @@ def run_in_frame(
     began = time.perf_counter()
     options = checked(options)
     if callback is not None and not callable(callback):
-        raise InvalidInputError(
-            f"callback is {validate.shown(callback)}; pass a function or None."
-        )
+        raise InvalidInputError(f"callback is {validate.shown(callback)}; pass a function or None.")
     X, weight = open_rows(X, sample_weight)
     rng = validate.seed(seed)
     count = threads.resolve(options.n_threads)

@@ -132,9 +132,7 @@ def real(
     inside = (number > low if low_open else number >= low) and (high is None or number <= high)
     if not inside or (math.isinf(number) and not allow_inf):
         allowed = _interval(low, high, low_open, allow_inf)
-        raise InvalidInputError(
-            f"{name} is {shown(value)}, out of range; pass {allowed}."
-        )
+        raise InvalidInputError(f"{name} is {shown(value)}, out of range; pass {allowed}.")
     return number
 
 

@@ -31,6 +31,8 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
     cdef Py_ssize_t tile_rows = LANES * WIDE, row, bad
     cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
     cdef int huge = 0, number = 0
+    cdef bint each = rule_in_tiles(problem)
+    cdef double largest = 1.0
     cdef Workspace *common = workspace
     cdef double *joint
     cdef Part part = Part(0, n_tiles, 1, NULL, &workspace.moments)
@@ -75,12 +77,14 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
         wait_for_team(&team.arrived, &workspace.due)
         if team.bad_row >= 0:
             return team.bad_row
-    negligible_limits(model, largest_of(workspace.weight, n_tiles * tile_rows), sums.mass,
-                      workspace.limits)
-    rule_tiles(&problem.rule, model,
-               <uint64_t>problem.first_slot * <uint64_t>problem.slot_rows + <uint64_t>first,
-               part.begin, part.end, workspace.weight, problem.weight == NULL, workspace.limits,
-               joint, common.rule_sums)
+    if each or number == 0:
+        if problem.weight != NULL:
+            largest = largest_of(workspace.weight, n_tiles * tile_rows)
+        negligible_limits(model, largest, sums.mass, workspace.limits)
+        rule_tiles(&problem.rule, model,
+                   <uint64_t>problem.first_slot * <uint64_t>problem.slot_rows + <uint64_t>first,
+                   part.begin if each else 0, part.end if each else n_tiles, workspace.weight,
+                   problem.weight == NULL, workspace.limits, joint, each, common.rule_sums)
     if problem.layout == LAYOUT_POOLED and model.n_features > FEW:
         pool_rows(model, workspace.tiles, &part, workspace.weight, joint, huge,
                   &workspace.moments)
@@ -89,7 +93,7 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
             team.next_piece = 0
         wait_for_team(&team.arrived, &workspace.due)
     if number == 0:
-        add_tiles(&problem.rule, common.rule_sums, n_tiles, sums.scalars)
+        add_tiles(&problem.rule, common.rule_sums, n_tiles if each else 1, sums.scalars)
     moments_block(model, problem.layout, workspace.tiles, n_tiles, joint, huge, &part,
                   &workspace.moments, &sums)
     return -1

@@ -35,7 +35,8 @@ cdef struct Fit:  # what an M-step needs beside the states
 cdef double EMPTY_SHARE = 2.0 ** -52  # as in covariance/base.py
 cdef double LOG_2_PI = log(6.283185307179586)
 # K D^3 from which threads share the components. EPYC (Zen 4), us of an M-step on one thread and on
-# two: D = 16, K = 64: 86 47; D = 32, K = 8: 39 22; D = 32, K = 32: 141 75; 64, 8: 145 85; 128, 4: 500 260.
+# two: D = 16, K = 64: 86 47; D = 32, K = 8: 39 22; D = 32, K = 32: 141 75; D = 64, K = 8: 145 85;
+# D = 128, K = 4: 500 260.
 cdef double SHARED_CUBES = 1 << 18
 
 

@@ -57,46 +57,49 @@ cdef void negligible_limits(const Model *model, double largest_weight, const dou
 
 cdef void rule_tiles(const Rule *rule, const Model *model, uint64_t first_row, Py_ssize_t begin,
                      Py_ssize_t end, const double *weight, int unit_weights, const double *limits,
-                     double *joint, RuleSums *sums) noexcept nogil:
+                     double *joint, bint each, RuleSums *sums) noexcept nogil:
     """Tiles [begin, end) of a block: joint[tile][k][row] becomes weight * responsibility.
 
-    Each tile has sums of its own, so that whichever thread takes a tile changes none. `first_row`
-    is the global number of the block's first row.
+    `sums` are those of all tiles or, with `each`, one for each tile of the block. `first_row` is
+    the global number of the block's first row.
     """
     cdef Py_ssize_t tile, rows = LANES * WIDE
+    if not each:
+        clear_sums(sums)
     joint += begin * model.n_components * rows
     weight += begin * rows
     first_row += <uint64_t>(begin * rows)
+    sums += begin if each else 0
     for tile in range(begin, end):
-        clear_sums(sums + tile)
+        if each:
+            clear_sums(sums)
         if rule.code == RULE_SOFT:
-            soft_tile(joint, model.n_components, model.coefficients, weight, limits, sums + tile,
+            soft_tile(joint, model.n_components, model.coefficients, weight, limits, sums,
                       unit_weights)
         elif rule.code == RULE_HARD:
             hard_tile(joint, model.n_components, model.coefficients, weight, first_row,
-                      unit_weights, sums + tile)
+                      unit_weights, sums)
         elif rule.code == RULE_STOCHASTIC:
             stochastic_tile(joint, model.n_components, model.coefficients, weight, rule.key,
-                            first_row, unit_weights, sums + tile)
+                            first_row, unit_weights, sums)
         else:
             tempered_tile(joint, model.n_components, model.coefficients, weight, limits, rule.beta,
-                          sums + tile)
+                          sums)
+        sums += each
         joint += model.n_components * rows
         weight += rows
         first_row += <uint64_t>rows
 
 
-cdef void add_tiles(const Rule *rule, const RuleSums *of_tiles, Py_ssize_t n_tiles,
+cdef void add_tiles(const Rule *rule, RuleSums *sums, Py_ssize_t n_sums,
                     double *scalars) noexcept nogil:
-    """Add the sums of a block's tiles to an accumulator's scalars."""
+    """Add a block's sums, in the order of its tiles, to an accumulator's scalars."""
     cdef Py_ssize_t tile
-    cdef RuleSums sums
-    clear_sums(&sums)
-    for tile in range(n_tiles):
-        join_sums(of_tiles + tile, &sums)
-    add_sums(&sums, scalars)
+    for tile in range(1, n_sums):
+        join_sums(sums + tile, sums)
+    add_sums(sums, scalars)
     if rule.code == RULE_HARD:
-        add_labels(&sums, scalars + 4)
+        add_labels(sums, scalars + 4)
 
 
 cdef void score_tile(int want, const Model *model, int vectors, Py_ssize_t count, double *joint,

@@ -7,22 +7,34 @@ cdef struct Team:  # threads that work on one block together
     Py_ssize_t bad_row  # or -1
 
 
-# Multiply-adds of a block from which sharing pays; about 25 us. EPYC (Zen 4), us of three slots on two
-# threads, the third not shared and shared: full, D = 16, K = 16: 419 335; tied, 32, 16: 387 349.
+# Multiply-adds of a block from which sharing pays; about 25 us. EPYC (Zen 4), us of three slots on
+# two threads, the third not shared and shared: full, D = 16, K = 16: 419 335; tied, 32, 16: 387 349.
 cdef double SHARED_PRODUCTS = 1 << 19
+cdef double MOST_BLOCK = 256  # rows, see contract.plan
 # How much less than the busiest thread with whole slots a team is to have: it costs about a tenth.
 cdef double SHARED_REST = 0.8
 
 
-cdef double products_of_block(const Problem *problem) noexcept nogil:
+cdef double products_of_row(const Problem *problem) noexcept nogil:
     """Its multiply-adds, about, with the exponentials."""
     cdef double n_features = problem.model.n_features, n_components = problem.model.n_components
     if problem.layout == LAYOUT_FULL:
-        return problem.block * n_components * n_features * n_features
+        return n_components * n_features * n_features
     if problem.layout == LAYOUT_POOLED:
-        return problem.block * (1.5 * n_features * n_features
-                                + n_components * (4.0 * n_features + 20.0))
-    return problem.block * n_components * (4.0 * n_features + 20.0)
+        return 1.5 * n_features * n_features + n_components * (4.0 * n_features + 20.0)
+    return n_components * (4.0 * n_features + 20.0)
+
+
+cdef bint rule_in_tiles(const Problem *problem) noexcept nogil:
+    """Whether a team shares the rule, so that each tile has sums of its own.
+
+    Always with the pooled layout, whose rows are pooled by whoever has their tile; else where it
+    is worth it: that costs 20 ns a tile, on one thread as well, since the sums must depend neither
+    on who shares nor on how many rows a call has.
+    """
+    return (problem.model.n_features > FEW
+            and (problem.layout == LAYOUT_POOLED or problem.model.n_components >= 16)
+            and products_of_row(problem) >= SHARED_PRODUCTS / MOST_BLOCK)
 
 
 cdef Py_ssize_t parts_of_component(const Problem *problem, int n_threads) noexcept nogil:
@@ -57,6 +69,6 @@ cdef Py_ssize_t slots_alone(const Problem *problem, int n_threads) noexcept nogi
     cdef double rest = problem.X.n_rows - alone * problem.slot_rows
     cdef double most = min(rest, <double>problem.slot_rows)  # that a thread takes of it by slots
     if (n_threads <= 1 or problem.model.n_features <= FEW
-            or products_of_block(problem) < SHARED_PRODUCTS):
+            or problem.block * products_of_row(problem) < SHARED_PRODUCTS):
         return n_slots
     return alone if rest * share_of_busiest(problem, n_threads) < SHARED_REST * most else n_slots

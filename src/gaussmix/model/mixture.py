@@ -331,9 +331,7 @@ class Mixture(Derived):
         elif want != contract.WANT_LOGPDF:
             shape = len(X), self.n_components
         out = (
-            validate.result(shape, dtype)
-            if out is None
-            else validate.output(out, shape, dtype, X)
+            validate.result(shape, dtype) if out is None else validate.output(out, shape, dtype, X)
         )
         return evaluate(X, self.kernel_parameters, want, out, n_threads)
 
