@@ -179,7 +179,7 @@ cdef void run_pieces(const Problem *problem, Workspace *workspaces, bint accumul
     One thread never enters OpenMP: the process may be the child of a fork, where it would hang.
     More than one have been promised by `startable_threads`.
     """
-    cdef Py_ssize_t piece, n_slots = slots_alone(problem, n_threads) if accumulating else 0
+    cdef Py_ssize_t piece, n_slots = slots_alone(problem, n_threads) if accumulating else n_pieces
     cdef Team team = Team(workspaces, 0, 0, -1)
     cdef int thread
     if n_threads <= 1:
@@ -189,7 +189,7 @@ cdef void run_pieces(const Problem *problem, Workspace *workspaces, bint accumul
     if accumulating:
         n_pieces = min(n_pieces, n_slots)
     for thread in range(n_threads):
-        workspaces[thread].next_piece = n_pieces * thread // n_threads
+        workspaces[thread].next_piece = range_begin(n_pieces, n_slots, thread, n_threads)
     with parallel(num_threads=n_threads):
         run_ranges(problem, workspaces, accumulating, n_pieces, n_slots, n_threads)
         if accumulating:
@@ -205,12 +205,27 @@ cdef void run_ranges(const Problem *problem, Workspace *workspaces, bint accumul
     cdef Py_ssize_t piece, end
     for i in range(n_threads):
         owner = (own + i) % n_threads
-        end = n_pieces * (owner + 1) // n_threads
+        end = range_begin(n_pieces, n_slots, owner + 1, n_threads)
         while True:
             piece = take_next(&workspaces[owner].next_piece, NULL)
             if piece >= end:
                 break
             run_piece(problem, workspaces + own, accumulating, piece, n_slots)
+
+
+cdef Py_ssize_t range_begin(Py_ssize_t n_pieces, Py_ssize_t n_slots, int thread,
+                            int n_threads) noexcept nogil:
+    """Where a thread's range begins, so that all have about as many slots.
+
+    Of the pieces, accumulators, the first ones may have a slot more than the others.
+    """
+    cdef Py_ssize_t each, more, slot = n_slots * thread // n_threads
+    if n_pieces == 0:
+        return 0
+    each, more = n_slots // n_pieces, n_slots % n_pieces
+    if slot <= more * (each + 1):
+        return (slot + (each + 1) // 2) // (each + 1)
+    return more + (slot - more * (each + 1) + each // 2) // each
 
 
 cdef void run_piece(const Problem *problem, Workspace *workspace, bint accumulating,
