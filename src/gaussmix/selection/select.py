@@ -108,8 +108,8 @@ def select(
     entropy first; then downwards with two components merged, those that share most rows first
     (SMEM, Ueda et al. 2000). Short runs find the best of several such moves and of the fresh
     starts. Of the runs of one candidate the highest log-likelihood is kept, of those in which
-    nothing collapsed if there are such. On faithful, K = 1..9 and four types, the sweep takes 0.43
-    of the time of separate fits from 30 starts each (0.54 s against 1.25 s), ends higher for 9
+    nothing collapsed if there are such. On faithful, K = 1..9 and four types, the sweep takes 0.54
+    of the time of separate fits from 30 starts each (0.53 s against 0.98 s), ends higher for 9
     of the 36 candidates, and lower for none that has not degenerated. See
     ``benchmarks/bench_select.py``.
 
