@@ -130,6 +130,28 @@ def test_l6_odd_surroundings_change_nothing(run_python, case):
     assert run_python(WORK, *options, **changes) == WORKS
 
 
+@pytest.mark.parametrize("limit", ["1", "2"])
+def test_g14_a_team_smaller_than_asked_for_gives_the_same_bits(run_python, limit):
+    # OpenMP starts fewer threads than it is asked for; those there do the others' work.
+    code = """
+        import warnings
+        import numpy as np
+        import gaussmix as gm
+        warnings.simplefilter("ignore")
+        X = np.random.default_rng(0).standard_normal((7500, 16))
+        X[::3] += 6.0
+        for kind in ("full", "tied"):
+            bits = set()
+            for n_threads in (1, 3, 7):
+                mixture = gm.fit(X, 16, covariance_type=kind, seed=0, tol=0.0, max_iter=3,
+                                 n_starts=1, n_threads=n_threads).mixture
+                posteriors = mixture.predict_proba(X, n_threads=n_threads)
+                bits.add(mixture.covariances.tobytes() + posteriors.tobytes())
+            print(kind, len(bits))
+    """
+    assert run_python(code, OMP_THREAD_LIMIT=limit).split() == ["full", "1", "tied", "1"]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others keep the directory")
 def test_l6_a_deleted_working_directory_changes_nothing(run_python, tmp_path):
     inside = tmp_path / "gone"

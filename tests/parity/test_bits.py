@@ -34,11 +34,22 @@ def test_sums_have_the_same_bits_for_any_thread_count(backend, kind, layout, rul
         assert equal_bits(one, many), f"{threads} threads"
 
 
-def left_over(kind, layout, apart):
+# Up to four features; rows that are no work to share; full ones that are just enough.
+@pytest.mark.parametrize(("n_features", "n_components"), [(3, 17), (6, 5), (5, 16), (8, 32)])
+@combinations
+def test_sums_of_many_or_few_components_have_the_bits_of_one_thread(
+    backend, kind, layout, rule, n_features, n_components
+):
+    X, weight, parameters, _ = make_large(kind, layout, n_features, n_components, slots=3)
+    one = accumulate(backend, X, parameters, layout, rule, weight)
+    assert equal_bits(one, accumulate(backend, X, parameters, layout, rule, weight, 2))
+
+
+def left_over(kind, layout, apart, n_features=31, n_components=15, slots=9):
     """Rows for nine slots, of so many features and components that a team shares a block."""
-    X, weight, parameters, plan = make_large(kind, layout, 31, 15, slots=9)
+    X, weight, parameters, plan = make_large(kind, layout, n_features, n_components, slots)
     parameters = parameters._replace(means=parameters.means * apart)
-    X += parameters.means[np.arange(len(X)) % 15]
+    X += parameters.means[np.arange(len(X)) % n_components]
     return X, weight, parameters, plan.slot_rows
 
 
@@ -53,6 +64,36 @@ def test_slots_that_threads_share_have_the_bits_of_one_thread(backend, kind, lay
         for threads in (2, 3, 4):
             many = accumulate(backend, *part, threads)
             assert equal_bits(one, many), f"{n_rows} rows, {threads} threads"
+
+
+# From 16 components on a team shares the rule as well, and each tile has sums of its own.
+@pytest.mark.parametrize(("n_features", "n_components"), [(31, 17), (9, 40)])
+@combinations
+def test_rules_that_threads_share_have_the_bits_of_one_thread(
+    backend, kind, layout, rule, n_features, n_components
+):
+    rows = left_over(kind, layout, 1.0, n_features, n_components, slots=3)
+    X, weight, parameters, slot_rows = rows
+    for n_rows in (slot_rows + 33, 3 * slot_rows - 321):
+        for given in (weight[:n_rows], None):
+            part = X[:n_rows], parameters, layout, rule, given
+            one = accumulate(backend, *part)
+            for threads in (2, 3):
+                many = accumulate(backend, *part, threads)
+                assert equal_bits(one, many), f"{n_rows} rows, {threads} threads"
+
+
+@pytest.mark.parametrize("n_components", (15, 17))
+@combinations
+def test_a_chunk_of_less_than_a_block_has_the_bits_of_one_call(
+    backend, kind, layout, rule, n_components
+):
+    X, weight, parameters, slot_rows = left_over(kind, layout, 1.0, 31, n_components, slots=4)
+    n_rows = 3 * slot_rows + 60
+    part = X[:n_rows], parameters, layout, rule, weight[:n_rows]
+    one = accumulate(backend, *part)
+    for cuts in ([3 * slot_rows], [slot_rows, 3 * slot_rows]):
+        assert equal_bits(one, accumulate(backend, *part, 2, cuts)), cuts
 
 
 def test_the_first_bad_row_is_found_in_slots_that_threads_share(backend):
