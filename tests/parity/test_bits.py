@@ -6,7 +6,9 @@ import pytest
 from gaussmix.kernels import contract
 from gaussmix.kernels.contract import (
     FACTOR_FULL,
+    FACTOR_SHARED,
     LAYOUT_FULL,
+    LAYOUT_POOLED,
     SOFT,
     WANT_LOG_JOINT,
 )
@@ -94,6 +96,21 @@ def test_a_chunk_of_less_than_a_block_has_the_bits_of_one_call(
     one = accumulate(backend, *part)
     for cuts in ([3 * slot_rows], [slot_rows, 3 * slot_rows]):
         assert equal_bits(one, accumulate(backend, *part, 2, cuts)), cuts
+
+
+def test_blocks_larger_than_planned_have_the_bits_of_one_thread(backend):
+    """Pooled rows that are enough work to share in blocks of 512 rows, but not in those of 256."""
+    rng = np.random.default_rng(0)
+    parameters = make_parameters(rng, FACTOR_SHARED, 4, 24)
+    plan = contract.Plan(512, 1024, 64)
+    X = rng.normal(size=(3 * 1024, 24))
+    X += 3.0 * parameters.means[np.arange(len(X)) % 4]
+    size = contract.offsets(4, 24, LAYOUT_POOLED).size
+    sums = [np.zeros((64, size)) for _ in range(31)]
+    for accumulators, threads in zip(sums, [1] + 30 * [2], strict=True):
+        arguments = X, None, 0, parameters, LAYOUT_POOLED, SOFT, accumulators, plan
+        assert backend.accumulate(*arguments, threads) == -1
+    assert all(equal_bits(sums[0], again) for again in sums[1:])
 
 
 def test_the_first_bad_row_is_found_in_slots_that_threads_share(backend):

@@ -10,7 +10,7 @@ cdef struct Team:  # threads that work on one block together
 # Multiply-adds of a block from which sharing pays; about 25 us. EPYC (Zen 4), us of three slots on
 # two threads, the third not shared and shared: full, D = 16, K = 16: 419 335; tied, 32, 16: 387 349.
 cdef double SHARED_PRODUCTS = 1 << 19
-cdef double MOST_BLOCK = 256  # rows, see contract.plan
+cdef double MOST_BLOCK = 256  # rows that count, those of contract.plan
 # How much less than the busiest thread with whole slots a team is to have: it costs about a tenth.
 cdef double SHARED_REST = 0.8
 
@@ -28,9 +28,10 @@ cdef double products_of_row(const Problem *problem) noexcept nogil:
 cdef bint rule_in_tiles(const Problem *problem) noexcept nogil:
     """Whether a team shares the rule, so that each tile has sums of its own.
 
-    Always with the pooled layout, whose rows are pooled by whoever has their tile; else where it
-    is worth it: that costs 20 ns a tile, on one thread as well, since the sums must depend neither
-    on who shares nor on how many rows a call has.
+    With the pooled layout wherever there is a team (see `slots_alone`), since rows are pooled by
+    whoever has their tile, with no wait in between; else where it is worth it: that costs 20 ns a
+    tile, on one thread as well, since the sums must depend neither on who shares nor on how many
+    rows a call has.
     """
     return (problem.model.n_features > FEW
             and (problem.layout == LAYOUT_POOLED or problem.model.n_components >= 16)
@@ -68,7 +69,8 @@ cdef Py_ssize_t slots_alone(const Problem *problem, int n_threads) noexcept nogi
     cdef Py_ssize_t n_slots = whole + (problem.X.n_rows % problem.slot_rows > 0)
     cdef double rest = problem.X.n_rows - alone * problem.slot_rows
     cdef double most = min(rest, <double>problem.slot_rows)  # that a thread takes of it by slots
+    cdef double block = min(<double>problem.block, MOST_BLOCK)  # for `rule_in_tiles`, see there
     if (n_threads <= 1 or problem.model.n_features <= FEW
-            or problem.block * products_of_row(problem) < SHARED_PRODUCTS):
+            or block * products_of_row(problem) < SHARED_PRODUCTS):
         return n_slots
     return alone if rest * share_of_busiest(problem, n_threads) < SHARED_REST * most else n_slots
