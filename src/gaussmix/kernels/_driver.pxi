@@ -101,7 +101,7 @@ cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, P
 
 cdef Py_ssize_t run_slot(const Problem *problem, Workspace *workspace, Py_ssize_t slot,
                          Py_ssize_t then, Team *team) noexcept nogil:
-    """The blocks of one slot of the call; slot `then` is this thread's next."""
+    """The blocks of one slot of the call; slot `then` is likely this thread's next."""
     cdef Py_ssize_t first = slot * problem.slot_rows, count, following, bad
     cdef Py_ssize_t end = min(first + problem.slot_rows, problem.X.n_rows)
     cdef Py_ssize_t place = (problem.first_slot + slot) % problem.n_accumulators
@@ -124,9 +124,11 @@ cdef Py_ssize_t run_slot(const Problem *problem, Workspace *workspace, Py_ssize_
 cdef Py_ssize_t run_accumulator(const Problem *problem, Workspace *workspace, Py_ssize_t number,
                                 Py_ssize_t n_slots) noexcept nogil:
     """Of the first `n_slots` slots of the call those number, number + V, ..., in order."""
-    cdef Py_ssize_t slot = number, bad
+    cdef Py_ssize_t slot = number, then, bad
     while slot < n_slots:
-        bad = run_slot(problem, workspace, slot, slot + problem.n_accumulators, NULL)
+        then = slot + problem.n_accumulators
+        # Behind its last slot the thread begins the next accumulator, if it does not change ranges.
+        bad = run_slot(problem, workspace, slot, then if then < n_slots else number + 1, NULL)
         if bad >= 0:
             return bad
         slot += problem.n_accumulators

@@ -78,7 +78,7 @@ cdef Py_ssize_t first_nonfinite(const real *unused, const Rows *X, Py_ssize_t fi
     return -1
 
 
-cdef Py_ssize_t SUMMED = 2048  # doubles summed at once, while the first-level cache has them
+cdef Py_ssize_t SUMMED = 2048  # doubles at least summed at once, while the first-level cache has them
 
 
 cdef Py_ssize_t pack_block(const Rows *X, Py_ssize_t first, Py_ssize_t count,

@@ -60,9 +60,9 @@ cdef Py_ssize_t slots_alone(const Problem *problem, int n_threads) noexcept nogi
 
     Seven slots would be four for one thread and three for another. What is left over when all
     have as many is worked on block by block, if that pays: each packs the block itself, takes a
-    part of its tiles for what rows need of their own, and then component after component (with the
-    pooled layout, also band after band) for the moments. No sum gets other terms by that, or in
-    another order: the bits are those of one thread.
+    part of its tiles for what rows need of their own (of the rule see `rule_in_tiles`), and then
+    component after component (with the pooled layout, also band after band) for the moments. No
+    sum gets other terms by that, or in another order: the bits are those of one thread.
     """
     cdef Py_ssize_t whole = problem.X.n_rows // problem.slot_rows
     cdef Py_ssize_t alone = whole - whole % n_threads

@@ -56,7 +56,7 @@ static void wait_for_team(ptrdiff_t *arrived, ptrdiff_t *due) {
 #endif
 }
 
-/* 0, 1, 2, ...: from a counter that several threads share, or from the caller's own. */
+/* The next number of a counter that several threads share, or of the caller's own. */
 static ptrdiff_t take_next(ptrdiff_t *shared, ptrdiff_t *own) {
 #if defined(_OPENMP)
     if (shared) return __atomic_fetch_add(shared, 1, __ATOMIC_RELAXED);
