@@ -4,9 +4,10 @@
     python -m benchmarks.scaling --turns 15    for a quieter median
 
 All shapes have N K D^2 >= 1e8, most of them not much more: a slot of rows is one thread's work, but
-for those left over, and some thousands of rows are few slots. An iteration's time, the M-step included, is the difference
-between fits of many iterations and of two, over the difference in iterations done. One thread and
-two take turns; what is printed are medians, the ratio that of the pairs of turns.
+for those left over, and some thousands of rows are few slots. An iteration's time, the M-step
+included, is the difference between fits of many iterations and of two, over the difference in
+iterations done. One thread and two take turns; what is printed are medians, the ratio that of the
+pairs of turns.
 """
 
 from __future__ import annotations
