@@ -100,3 +100,25 @@ def test_of_equal_models_the_first_type_is_chosen(apart):
     for exponent in (-40, -3, 0, 1, 5, 33):
         chosen = gm.select(apart[:, :1] * 2.0**exponent, 1, covariance_types=types, seed=0)
         assert chosen.mixture.covariance_type == "spherical"
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.DegenerateComponentWarning")
+@pytest.mark.parametrize("shape", [(8, 30), (12, 20), (20, 19), (30, 40)])
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+@pytest.mark.parametrize(
+    "how",
+    [{"start": "k-means++"}, {"n_starts": 5}, {"n_starts": 3, "algorithm": "hard"}],
+    ids=["k-means++", "five", "hard"],
+)
+def test_starts_of_few_rows_in_many_features_move_with_the_data(shape, covariance_type, how):
+    """By the covariance of at most D + 1 rows all are equally far apart, but for rounding."""
+    X = on_grid(np.random.default_rng(7).standard_normal(shape))
+    for n_components in (2, 5):
+        found = [
+            gm.fit(X + shift, n_components, covariance_type=covariance_type, seed=1, **how)
+            for shift in (0.0, 2.0, 2.0**6, 2.0**9, 2.0**13)
+        ]
+        for shift, fit in zip((2.0, 2.0**6, 2.0**9, 2.0**13), found[1:], strict=True):
+            np.testing.assert_allclose(
+                fit.mixture.means - shift, found[0].mixture.means, rtol=0, atol=1e-6
+            )

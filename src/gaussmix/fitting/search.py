@@ -33,22 +33,28 @@ ITERATION_FLOPS = 1 << 15  # what an iteration costs without any rows, about 3 u
 ONE_OPTIMUM = 1e-6  # nats per row, within which short runs count as equal
 # Nats per row, within which any runs do: more than rounding, far less than what tells optima apart.
 ONE_RUN = 1e-11
+# The same where a covariance is at the floor: its smallest eigenvalues are the floor's, 1e-6 of the
+# others by default, and rounding counts by as much more. 1.4e-10 has been seen.
+ONE_FLOORED_RUN = 1e-9
 
 
 def highest_first(
     attempts: list[Attempt],
-    width: float = ONE_RUN,
+    width: float | None = None,
     sound: Callable[[Run], bool] = lambda run: True,
 ) -> list[Attempt]:
     """Sound runs first, then by the objective; those within `width` nats a row by their number.
 
-    Rounding alone tells runs to one optimum apart. Its components have another order in each of
-    them, and which one comes out must not follow from the unit or the offset of the data.
+    By default `width` is what rounding may come to, which alone tells runs to one optimum apart.
+    Its components have another order in each of them, and which one comes out must not follow from
+    the unit or the offset of the data.
     """
     if not attempts:
         return []
     # Of differences from the best, since units add a constant to every objective.
     best = max((attempt.run for attempt in attempts), key=lambda run: run.objective[-1])
+    if width is None:
+        width = ONE_FLOORED_RUN if best.floored else ONE_RUN
     nats = width * float(best.statistics.mass.sum())
     top = best.objective[-1]
     return sorted(

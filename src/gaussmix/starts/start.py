@@ -26,6 +26,9 @@ KMEANS_ROWS = 20_000  # seeding and k-means see a random sample of at most this 
 KMEANS_ITERATIONS = 100
 NARROWEST = 1e-6  # a sample may span that much less than all rows, but k-means squares it
 ROUGH_ITERATIONS = 10  # where components are rearranged afterwards
+# Of trials whose sums of squares agree to that part the first is the seed, not rounding's choice:
+# by the metric of at most D + 1 rows, say, all are equally far from each other.
+ONE_SUM = 1e-8
 KMEANS_TOL = 1e-4  # nats per row of the classification log-likelihood
 RESPONSIBILITY_CHUNK = 1 << 16  # rows whose responsibilities are held at once
 # Of many rows a sample is enough to try several k-means with the EM that follows; see `_tried`.
@@ -93,7 +96,10 @@ class StartMaker:
         if kind == "k-means++":
             return self.from_centres(self._seed(X, weight, self._single_factors, rng))
         centres = X[_draw(weight, self.n_components, rng)].astype(float)
-        return self._broad(centres) if kind == "broad" else self.from_centres(centres)
+        # By the covariance of at most D + 1 rows all rows are equally far from each other,
+        # and rounding alone would tell whose each is.
+        apart = len(X) > X.shape[1] + 1 or self.family.layout in ("diag", "spherical")
+        return self._broad(centres) if kind == "broad" and apart else self.from_centres(centres)
 
     @property
     def single(self) -> Mixture:
@@ -282,7 +288,8 @@ class StartMaker:
             distances = self._squared_distances(X, factors, X[trials])
             np.minimum(distances, closest, out=distances)
             # Not `@`: BLAS would wake threads that then spin for some 30 ms on the kernels' cores.
-            best = int(np.einsum("tn,n->t", distances, weight).argmin())
+            sums = np.einsum("tn,n->t", distances, weight)
+            best = int((sums <= (1.0 + ONE_SUM) * sums.min()).argmax())
             centres[k] = X[trials[best]]
             closest = distances[best]
         return centres
