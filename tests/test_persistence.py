@@ -242,6 +242,22 @@ def test_loading_from_an_empty_path_says_that_it_is_empty(path):
         gm.load(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("there/", "ends with '/'"), ("a\0b", "holds a null character")]
+)
+def test_a_path_that_names_no_file_is_refused_by_all(tmp_path, name, why):
+    path = f"{tmp_path}/{name}"
+    for call in (
+        lambda: make().save(path),
+        lambda: gm.load(path),
+        lambda: gm.fit(np.arange(9.0), 1, checkpoint=path),
+        lambda: gm.fit(np.arange(9.0), 1, resume=path),
+    ):
+        with pytest.raises(InvalidInputError, match=why):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
 def test_saving_replaces_nothing_but_a_regular_file(tmp_path):
     with pytest.raises(InvalidInputError, match="is not a regular file"):
         make().save(tmp_path)

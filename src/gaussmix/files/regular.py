@@ -36,7 +36,7 @@ def open_regular(path: str | os.PathLike, error: type[GaussmixError]) -> tuple[I
     Raises
     ------
     InvalidInputError
-        If `path` is empty.
+        If `path` is empty, ends with a separator or holds a null character.
     OSError
         If the file is absent or may not be read.
     """
@@ -99,9 +99,18 @@ def read_regular(
 
 
 def check_path(path: str | os.PathLike) -> None:
-    """Refuse an empty path, which `realpath` takes for the current directory."""
-    if not os.fspath(path):
+    """Refuse a path that names no file: `realpath` takes an empty one for the current directory,
+    and drops a separator at the end, so that what is written could not be read by that path.
+    """
+    name = os.fsdecode(path)
+    if not name:
         raise InvalidInputError("path is empty. Give the name of a file.")
+    if name.endswith((os.sep, os.altsep or os.sep)):
+        raise InvalidInputError(
+            f"path {name!r} ends with {name[-1]!r}, as a directory's. Give the name of a file."
+        )
+    if "\0" in name:
+        raise InvalidInputError(f"path {name!r} holds a null character. Give the name of a file.")
 
 
 def cut(pieces: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
@@ -127,7 +136,7 @@ def write_at_once(path: str | os.PathLike, pieces: Iterable[bytes | memoryview])
     Raises
     ------
     InvalidInputError
-        If there is something else than a regular file in that place.
+        If there is something else than a regular file in that place, or `path` names no file.
     OSError
         If the directory is absent, full or not writable.
     """
