@@ -186,6 +186,21 @@ def test_a_stream_that_drifts_too_far_for_its_means_tells_so_once(X, began):
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_rows_too_far_from_the_start_for_its_covariances_are_told_of(covariance_type):
+    """Times in seconds, and a start at 0: variances of 10,000 came out as 10,440 without a word."""
+    times = 1.7e9 + 100.0 * np.random.default_rng(0).standard_normal((600, 1))
+    start = gm.Mixture([1.0], [0.0], [1.0], covariance_type)
+    options = {"covariance_type": covariance_type, "start_rows": 400}
+    online = fed(gm.OnlineMixture(1, start=start, **options), times[:300], 300)
+    with pytest.warns(gm.PrecisionWarning, match="1.7e.09 from the mean that it started with"):
+        online.update(times[300:600])
+    online.update(times)  # said once
+    nearer = gm.Mixture([1.0], [1.7e9 - 5e4], [1e4], covariance_type)
+    online = fed(gm.OnlineMixture(1, start=nearer, **options), times, 600)
+    np.testing.assert_allclose(online.mixture.covariances.ravel(), times.var(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_any_number_of_threads_gives_the_same_bits(covariance_type):
     rows = TRUTH.sample(60_000, seed=3)[0]
     options = {"covariance_type": covariance_type, "seed": 0, "start_rows": 2000}

@@ -34,6 +34,8 @@ FAR = 1024.0
 # Means rounded by more standard deviations of their component draw a warning: log densities and
 # posteriors are then off by some times as much. With less no posterior was seen to move by 1e-6.
 COARSE = 1e-7
+# Variances that a start far from the rows has rounded to that part of themselves draw a warning.
+BLURRED = 1e-6
 # With a higher floor, and means within 1024 standard deviations of 0, none is rounded by as much.
 LOW_FLOOR = 1e-10
 COPIED_VALUES = 1 << 20  # 8 MB; more than that is moved piece by piece in every pass
@@ -165,6 +167,25 @@ def check_means(mixture: Mixture, repairs: Iterable[Repair]) -> bool:
             PrecisionWarning,
         )
     return lost > COARSE
+
+
+def check_start(start: Mixture, step: Mixture) -> None:
+    """Warn if the first M-step has taken a mean so far that its sums hold little of the covariance.
+
+    Squares around the means of the start are rounded by half a unit of the square of that way.
+    """
+    ways = np.abs(step.means - start.means)
+    widths = np.where(step.weights[:, None] > 0.0, step.standard_deviations, np.inf)
+    parts = 0.5 * EPS * (ways / widths) ** 2
+    worst, feature = np.unravel_index(int(parts.argmax()), parts.shape)
+    if parts[worst, feature] > BLURRED:
+        warn(
+            f"the rows of component {worst} are {ways[worst, feature]:.3g} from the mean that it "
+            f"started with in column {feature} of X: sums of squares around that mean round "
+            f"variances to about {parts[worst, feature]:.1g} of themselves, and later steps "
+            "remember them. Start nearer to the rows, or let the first rows make the start.",
+            PrecisionWarning,
+        )
 
 
 def _deviations(mixture: Mixture) -> np.ndarray:

@@ -388,7 +388,8 @@ class OnlineMixture:
             When a component is raised to the floor or held, the first time; and what
             `gaussmix.fit` says of the first rows.
         PrecisionWarning
-            When the first rows are so far from the origin that float64 holds a mean to few digits.
+            When the first rows are so far from the origin that float64 holds a mean to few digits,
+            or so far from the means of a start that the first step rounds its variances.
         """
         key, token = (os.getpid(), id(self)), object()
         try:

@@ -12,7 +12,7 @@ from .. import threads, underflow
 from ..algorithms.results import Repair
 from ..errors import DegenerateFitError, InvalidInputError
 from ..fitting.fit import InFrame, run_in_frame
-from ..fitting.frame import Frame, check_means
+from ..fitting.frame import Frame, check_means, check_start
 from ..fitting.options import FitOptions
 from ..model.mixture import Mixture
 from ..passes import sources
@@ -76,6 +76,8 @@ class Stream(NamedTuple):
         except DegenerateFitError as error:
             message = str(error).removeprefix("iteration 0: ")
             raise DegenerateFitError(f"update {moment.n_updates + 1}: {message}") from None
+        if moving and recursion.floor is None:  # the first step
+            check_start(recursion.mixture, advanced.mixture)
         if moving and self.average:
             advanced = advanced.averaged(rows)
         n_updates = moment.n_updates + moving
