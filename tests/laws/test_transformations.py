@@ -122,3 +122,20 @@ def test_starts_of_few_rows_in_many_features_move_with_the_data(shape, covarianc
             np.testing.assert_allclose(
                 fit.mixture.means - shift, found[0].mixture.means, rtol=0, atol=1e-6
             )
+
+
+@pytest.mark.filterwarnings("ignore::gaussmix.DegenerateComponentWarning")
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("start", ["kmeans", "k-means++", "random_from_data"])
+def test_one_hot_rows_that_are_as_near_to_one_centre_as_to_another_move(covariance_type, start):
+    """With an offset the columns' standard deviations differ by rounding, and must not tell."""
+    X = np.eye(6)
+    for n_components in (3, 5):
+        plain, *moved = (
+            gm.fit(X + c, n_components, covariance_type=covariance_type, start=start, seed=5)
+            for c in (0.0, 2.0, 2.0**6, 2.0**13)
+        )
+        for shift, fit in zip((2.0, 2.0**6, 2.0**13), moved, strict=True):
+            np.testing.assert_allclose(
+                fit.mixture.means - shift, plain.mixture.means, rtol=0, atol=1e-6
+            )

@@ -167,7 +167,7 @@ class StartMaker:
     def _centre_mixture(self, centres: np.ndarray, scale: np.ndarray) -> Mixture:
         """Equal weights and one variance, in features divided by `scale`: k-means' model."""
         weights = np.full(self.n_components, 1.0 / self.n_components)
-        variances = np.repeat(scale[None] ** 2, self.n_components, axis=0)
+        variances = np.repeat(_rounded(scale)[None] ** 2, self.n_components, axis=0)
         return Mixture._of(family("diag"), weights, centres.copy(), variances)
 
     def _from_cells(self, centres: Mixture) -> Mixture:
@@ -316,7 +316,7 @@ class StartMaker:
         max_iter: int,
     ) -> Mixture:
         """k-means from k-means++ seeds: hard EM that only moves the means."""
-        scale = self._kmeans_scale(X)
+        scale = _rounded(self._kmeans_scale(X))
         centres = self._seed(X, weight, (FACTOR_DIAG, 1.0 / scale[None]), rng)
         expectation = Expectation(X, weight, "spherical", self.n_components, self.n_threads)
         run = run_em(
@@ -362,6 +362,15 @@ class StartMaker:
             second = second.sum(axis=0)
         shift = np.repeat(mean[None], self.n_components, axis=0)
         return SufficientStatistics(shift, mass, first, second, layout)
+
+
+def _rounded(scale: np.ndarray) -> np.ndarray:
+    """Scales to 30 bits: columns that are alike, as of one-hot rows, then count exactly alike.
+
+    Rows as near to one centre as to another are told apart by nothing else, and go to the first.
+    """
+    mantissa, exponent = np.frexp(scale)
+    return np.ldexp(np.rint(np.ldexp(mantissa, 30)), exponent - 30)
 
 
 def _sound(run: Run) -> bool:
