@@ -222,6 +222,7 @@ def test_other_columns_in_a_later_chunk_are_noticed():
         ([np.ones(2), np.ones(3)], "chunk 0 of sample_weight has 2 values"),
         ([np.ones(3)], "sample_weight has 1 chunks, but X has 2"),
         (np.ones(4), "sample_weight has shape"),
+        (lambda: None, r"sample_weight\(\) returned None \(NoneType\), not an iterable"),
     ],
 )
 def test_weights_must_fit_the_chunks(weights, message):

@@ -222,6 +222,11 @@ def _chunked_weight(sample_weight: Any, rows: Source) -> np.ndarray | None:
         isinstance(parts, Sequence) and len(parts) > 0 and getattr(parts[0], "ndim", 0) == 1
     ):
         return validate.sample_weight(sample_weight, len(rows))
+    if not isinstance(parts, Iterable):
+        raise InvalidTypeError(
+            f"sample_weight() returned {validate.shown(parts)} ({type(parts).__name__}), not an "
+            "iterable of chunks. Return an array of weights for each chunk of X."
+        )
     arrays = [
         validate.array(f"chunk {number} of sample_weight", part, (None,))
         for number, part in enumerate(parts)
