@@ -185,3 +185,20 @@ def test_upper_is_true_or_false():
     for method in (mixture.cdf, mixture.quantile):
         with pytest.raises(gm.InvalidInputError, match="upper is 'no'; pass True or False"):
             method(0.5, upper="no")
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_tail_has_the_digits_that_its_distance_leaves(upper):
+    """Against the normal tail in 40 digits."""
+    mpmath = pytest.importorskip("mpmath")
+    rng = np.random.default_rng(0)
+    with mpmath.workdps(40):
+        for z in (2.0, 6.0, 12.0, 24.0, 37.0):
+            mean, deviation = 10.0 * rng.normal(size=50), np.exp(2.0 * rng.normal(size=50))
+            for m, sd in zip(mean.tolist(), deviation.tolist(), strict=True):
+                mixture = gm.Mixture([1.0], [m], [sd**2], "spherical")
+                x = m + z * sd if upper else m - z * sd
+                way = abs(mpmath.mpf(x) - m) / mpmath.sqrt(mixture.covariances[0])
+                expected = mpmath.ncdf(-way)
+                error = abs(mixture.cdf(x, upper=upper) - expected) / expected
+                assert error <= 2.0 * (1.0 + z * z) * EPS

@@ -267,7 +267,8 @@ class Derived(Exchange):
         Returns
         -------
         float or ndarray (N,)
-            P(X <= x), to a few units in the last place also in the tail. O(N K).
+            P(X <= x), also in the tail to the digits that float64 leaves of z, the distance in
+            standard deviations: to about 2 (1 + z^2) units in the last place. O(N K).
 
         Raises
         ------
