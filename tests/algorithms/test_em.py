@@ -139,3 +139,17 @@ def test_a_falling_log_likelihood_is_caught_and_the_better_mixture_kept(X):
         )
     assert run.mixture is start
     assert run.stop_reason == "rounding"
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_one_iteration_from_far_away_is_not_said_to_have_converged(covariance_type):
+    """Sums of squares around a mean 1.7e7 deviations away round the variance by 3 %."""
+    times = 1.7e9 + 100.0 * np.random.default_rng(0).standard_normal((600, 1))
+    start = gm.Mixture([1.0], [0.0], [1.0], covariance_type)
+    options = {"start": start, "covariance_type": covariance_type}
+    with pytest.warns(gm.ConvergenceWarning, match="1 iterations"):
+        first = gm.fit(times, 1, max_iter=1, **options)
+    assert (first.converged, first.stop_reason) == (False, "max_iter")
+    result = gm.fit(times, 1, max_iter=2, **options)
+    assert (result.converged, result.stop_reason) == (True, "closed form")
+    np.testing.assert_allclose(result.mixture.covariances.ravel(), times.var(), rtol=1e-12)

@@ -33,6 +33,8 @@ LOOP_REASONS = {
 }
 NOUNS = {"log_likelihood": "log-likelihood", "classification": "classification log-likelihood"}
 EARLY = ("callback", *REASONS)  # of a run that others have ended, which may go on another time
+# Variances that a start far from the rows has rounded to that part of themselves are not right.
+BLURRED = 1e-6
 ENDS = ("tol", "no change", "same labels", "closed form")  # stop reasons of a run that converged
 
 
@@ -123,7 +125,8 @@ def run_em(
     stop_reason = stop_reason or "max_iter"
     single = ("max_iter", "no change", "same labels")
     if start.n_components == 1 and stop_reason in single and fit.n_iter:
-        stop_reason = "closed form"
+        if fit.n_iter > 1 or _held_squares(start, fit.mixture):
+            stop_reason = "closed form"
     if journal is not None and stop_reason not in EARLY:
         journal.end(fit, stop_reason)
     return Run(
@@ -138,6 +141,15 @@ def run_em(
         fit.empty,
         rule,
     )
+
+
+def _held_squares(start: Mixture, step: Mixture) -> bool:
+    """Whether sums of squares around the start's means, so far from the rows, held the variances.
+
+    A second iteration is around the means of the first one, and has them in any case.
+    """
+    ways = (step.means - start.means) / step.standard_deviations
+    return bool((0.5 * EPS * ways**2).max() <= BLURRED)
 
 
 class _Run:

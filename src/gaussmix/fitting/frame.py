@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from ..algorithms.em import EPS
+from ..algorithms.em import BLURRED, EPS
 from ..algorithms.results import FitResult, IterationState, Repair
 from ..errors import PrecisionWarning, warn
 from ..kernels.contract import FACTOR_DIAG
@@ -34,8 +34,6 @@ FAR = 1024.0
 # Means rounded by more standard deviations of their component draw a warning: log densities and
 # posteriors are then off by some times as much. With less no posterior was seen to move by 1e-6.
 COARSE = 1e-7
-# Variances that a start far from the rows has rounded to that part of themselves draw a warning.
-BLURRED = 1e-6
 # With a higher floor, and means within 1024 standard deviations of 0, none is rounded by as much.
 LOW_FLOOR = 1e-10
 COPIED_VALUES = 1 << 20  # 8 MB; more than that is moved piece by piece in every pass
