@@ -343,6 +343,12 @@ def test_where_the_likeliest_short_runs_collapse_others_are_continued():
     assert np.isfinite(result.log_likelihood[-1])
 
 
+def test_an_answer_of_the_callback_that_is_neither_true_nor_false_is_named(faithful):
+    with pytest.raises(gm.InvalidTypeError, match=r"callback returned array.*Return True to end"):
+        gm.fit(faithful, 2, callback=lambda state: np.array([True, False]))
+    assert gm.fit(faithful, 2, callback=lambda state: np.True_).stop_reason == "callback"
+
+
 def test_an_error_of_the_callback_is_the_callers_whatever_its_kind(faithful):
     def callback(state):
         raise gm.DegenerateFitError("mine")

@@ -497,6 +497,22 @@ def test_values_that_overflow_are_refused_and_forgotten(X, size):
     online.update(X[2000:2100])
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_first_row_beyond_all_squares_is_refused_when_it_comes(X, weighted):
+    online = gm.OnlineMixture(2, seed=0)
+    online.update(X[:20])
+    bad = X[20:23].copy()
+    bad[1, 0] = 1e200
+    weight = np.array([1.0, 0.0, 1.0]) if weighted else None
+    if weighted:
+        online.update(bad, weight)  # no row at all
+    else:
+        with pytest.raises(gm.InvalidInputError, match=r"X\[1, 0\] is 1e\+200, 1e\+200 from"):
+            online.update(bad)
+    online.update(X[20:])
+    assert online.started
+
+
 def test_a_warning_that_is_an_error_leaves_the_object_as_it_was(X):
     online = gm.OnlineMixture(3, start=start_of(X, "full"), start_rows=10)
     moment = online._moment

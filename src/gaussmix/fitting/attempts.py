@@ -17,7 +17,8 @@ from ..algorithms.maximisation import Maximiser
 from ..algorithms.results import IterationState, StartReport
 from ..algorithms.task import Task
 from ..covariance import Floor
-from ..errors import DegenerateFitError
+from ..errors import DegenerateFitError, InvalidTypeError
+from ..inputs.validate import shown
 from ..model.mixture import Mixture
 from ..rules import SOFT, Algorithm
 from ..starts.start import KINDS, Start, StartMaker
@@ -155,7 +156,7 @@ class Attempts:
             told = replace(state, iteration=state.iteration + done, start=number)
             try:
                 with stopping.within():  # what the callback itself does has no limit
-                    enough = bool(self.callback(told))
+                    enough = _answer(self.callback(told))
             except DegenerateFitError as error:
                 raise CallbackError from error  # the user's own: no start has failed
             if enough:
@@ -185,6 +186,17 @@ class Attempts:
     def stopped(self) -> bool:
         """Whether callback, limit or token have ended the search."""
         return self.stop_reason is not None
+
+
+def _answer(answer: object) -> bool:
+    """What a callback has returned: whether the fit is to end."""
+    try:
+        return bool(answer)
+    except (TypeError, ValueError) as error:  # such as an array of several values
+        raise InvalidTypeError(
+            f"callback returned {shown(answer)} ({type(answer).__name__}), which is neither true "
+            "nor false. Return True to end the fit, False or nothing to go on."
+        ) from error
 
 
 def report_of(kind: str, run: Run) -> StartReport:

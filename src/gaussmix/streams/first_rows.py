@@ -17,6 +17,9 @@ START_NUMBERS = 50
 LIGHT_ROWS = 10  # a start waits for its weight no longer than for so many times as many rows
 
 
+FARTHEST = 1e153  # from the first row; `fit` refuses columns that span more
+
+
 class FirstRows(NamedTuple):
     """Batches with their weights, copied; `with_batch` returns more and changes nothing here."""
 
@@ -25,7 +28,13 @@ class FirstRows(NamedTuple):
     weight: float = 0.0
 
     def with_batch(self, X: np.ndarray, weight: np.ndarray | None) -> FirstRows:
-        """These rows and a batch of finite ones."""
+        """These rows and a batch of finite ones.
+
+        Raises InvalidInputError for a row with which no fit would be possible: refused later, with
+        the rows that make the start, it would stay among them and refuse all that come.
+        """
+        rows, weights = self.batches[0] if self.batches else (X, weight)
+        _check_reach(rows[0 if weights is None else int(weights.argmax())], X, weight)
         batch = (np.array(X), None if weight is None else weight.copy())
         return FirstRows(
             (*self.batches, batch),
@@ -62,3 +71,18 @@ def default_rows(covariance_type: str, n_components: int, n_features: int) -> in
     own = family(covariance_type).n_parameters(n_components, n_features)
     n_parameters = n_components - 1 + n_components * n_features + own
     return -(-START_NUMBERS * n_parameters // n_features)
+
+
+def _check_reach(origin: np.ndarray, X: np.ndarray, weight: np.ndarray | None) -> None:
+    """Raise if a row of positive weight is so far from `origin` that squares leave float64."""
+    with np.errstate(over="ignore"):
+        ways = np.abs(X - origin)
+    if weight is not None:
+        ways[weight == 0.0] = 0.0
+    if ways.max() > FARTHEST:
+        row, feature = np.unravel_index(int(ways.argmax()), ways.shape)
+        raise InvalidInputError(
+            f"X[{row}, {feature}] is {X[row, feature]:.3g}, {ways[row, feature]:.3g} from the "
+            "first row of the stream, and sums of such squares leave the range of float64. Leave "
+            "the row out, or rescale the column."
+        )
