@@ -29,8 +29,8 @@ cdef bint rule_in_tiles(const Problem *problem) noexcept nogil:
     """Whether a team shares the rule, so that each tile has sums of its own.
 
     With the pooled layout wherever there is a team (see `slots_alone`), since rows are pooled by
-    whoever has their tile, with no wait in between; else where it is worth it: that costs 20 ns a
-    tile, on one thread as well, since the sums must depend neither on who shares nor on how many
+    whoever has their tile, with no wait in between; else where it is worth it: sums of their own
+    cost something on one thread as well, as they must depend neither on who shares nor on how many
     rows a call has.
     """
     return (problem.model.n_features > FEW
