@@ -623,3 +623,8 @@ def test_units_do_not_choose_among_the_starts(power):
         found.append(model.mixture)
     np.testing.assert_allclose(found[1].weights, found[0].weights, rtol=1e-10)
     np.testing.assert_allclose(found[1].means / scale, found[0].means, rtol=1e-10)
+
+
+def test_first_rows_of_float32_are_kept_without_a_word(X, recwarn):
+    gm.OnlineMixture(2, seed=0).update(X[:20].astype(np.float32))
+    assert not recwarn.list

@@ -79,7 +79,7 @@ def _check_reach(origin: np.ndarray, X: np.ndarray, weight: np.ndarray | None) -
         ways = np.abs(X - origin)
     if weight is not None:
         ways[weight == 0.0] = 0.0
-    if ways.max() > FARTHEST:
+    if float(ways.max()) > FARTHEST:  # which float32 does not hold
         row, feature = np.unravel_index(int(ways.argmax()), ways.shape)
         raise InvalidInputError(
             f"X[{row}, {feature}] is {X[row, feature]:.3g}, {ways[row, feature]:.3g} from the "
