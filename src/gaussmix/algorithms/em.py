@@ -125,7 +125,7 @@ def run_em(
     stop_reason = stop_reason or "max_iter"
     single = ("max_iter", "no change", "same labels")
     if start.n_components == 1 and stop_reason in single and fit.n_iter:
-        if fit.n_iter > 1 or _held_squares(start, fit.mixture):
+        if fit.n_iter > 1 or rounded_parts(start, fit.mixture).max() <= BLURRED:
             stop_reason = "closed form"
     if journal is not None and stop_reason not in EARLY:
         journal.end(fit, stop_reason)
@@ -143,13 +143,15 @@ def run_em(
     )
 
 
-def _held_squares(start: Mixture, step: Mixture) -> bool:
-    """Whether sums of squares around the start's means, so far from the rows, held the variances.
+def rounded_parts(start: Mixture, step: Mixture) -> np.ndarray:
+    """(K, D) what part of each variance rounding may come to in a step from means that lay far off.
 
-    A second iteration is around the means of the first one, and has them in any case.
+    Squares around the means of the start are rounded by half a unit of the square of that way. A
+    second step is around the means of the first one.
     """
-    ways = (step.means - start.means) / step.standard_deviations
-    return bool((0.5 * EPS * ways**2).max() <= BLURRED)
+    widths = np.where(step.weights[:, None] > 0.0, step.standard_deviations, np.inf)
+    with np.errstate(over="ignore", under="ignore"):
+        return 0.5 * EPS * ((step.means - start.means) / widths) ** 2
 
 
 class _Run:

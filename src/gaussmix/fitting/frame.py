@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from ..algorithms.em import BLURRED, EPS
+from ..algorithms.em import BLURRED, EPS, rounded_parts
 from ..algorithms.results import FitResult, IterationState, Repair
 from ..errors import PrecisionWarning, warn
 from ..kernels.contract import FACTOR_DIAG
@@ -168,17 +168,13 @@ def check_means(mixture: Mixture, repairs: Iterable[Repair]) -> bool:
 
 
 def check_start(start: Mixture, step: Mixture) -> None:
-    """Warn if the first M-step has taken a mean so far that its sums hold little of the covariance.
-
-    Squares around the means of the start are rounded by half a unit of the square of that way.
-    """
-    ways = np.abs(step.means - start.means)
-    widths = np.where(step.weights[:, None] > 0.0, step.standard_deviations, np.inf)
-    parts = 0.5 * EPS * (ways / widths) ** 2
+    """Warn if the first M-step has taken a mean so far that its sums hold few digits of spread."""
+    parts = rounded_parts(start, step)
     worst, feature = np.unravel_index(int(parts.argmax()), parts.shape)
     if parts[worst, feature] > BLURRED:
+        way = abs(step.means[worst, feature] - start.means[worst, feature])
         warn(
-            f"the rows of component {worst} are {ways[worst, feature]:.3g} from the mean that it "
+            f"the rows of component {worst} are {way:.3g} from the mean that it "
             f"started with in column {feature} of X: sums of squares around that mean round "
             f"variances to about {parts[worst, feature]:.1g} of themselves, and later steps "
             "remember them. Start nearer to the rows, or let the first rows make the start.",

@@ -76,10 +76,10 @@ def default_rows(covariance_type: str, n_components: int, n_features: int) -> in
 def _check_reach(origin: np.ndarray, X: np.ndarray, weight: np.ndarray | None) -> None:
     """Raise if a row of positive weight is so far from `origin` that squares leave float64."""
     with np.errstate(over="ignore"):
-        ways = np.abs(X - origin)
+        ways = np.abs(X - origin.astype(float))  # float32 has no room for the difference of any two
     if weight is not None:
         ways[weight == 0.0] = 0.0
-    if float(ways.max()) > FARTHEST:  # which float32 does not hold
+    if ways.max() > FARTHEST:
         row, feature = np.unravel_index(int(ways.argmax()), ways.shape)
         raise InvalidInputError(
             f"X[{row}, {feature}] is {X[row, feature]:.3g}, {ways[row, feature]:.3g} from the "
