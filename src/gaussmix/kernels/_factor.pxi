@@ -1,55 +1,64 @@
 # Covariances to precision factors: Cholesky, then the inverse of the triangle, per component.
 #
 # Own loops and not LAPACK: the bits do not depend on a BLAS library's threads, no lock of its is
-# held when another thread forks, and a small matrix costs its arithmetic only. Each inner loop
-# adds a multiple of a contiguous row, so that it has no sum over lanes.
+# held when another thread forks, and a small matrix costs its arithmetic only. Rows are reduced by
+# those above them, one after the other, so that there is no sum over lanes: FACTOR_ROWS at once by
+# what stands above all of them, and then by each other.
 
 from libc.math cimport log, sqrt
 
 
 cdef bint cholesky_rows(const double *covariance, double *upper, Py_ssize_t n) noexcept nogil:
-    """upper (n, n) with upper^T upper = covariance, of whose lower triangle is read; 0 if none."""
-    cdef Py_ssize_t i, j, m
+    """upper (n, n) with upper^T upper = covariance, of whose lower triangle is read; 0 if none.
+
+    Below its diagonal `upper` gets numbers of no use.
+    """
+    cdef Py_ssize_t begin = 0, end, first, i, j, m
     cdef double pivot, factor
-    for j in range(n):
-        for i in range(j, n):
-            upper[j * n + i] = covariance[i * n + j]
-        m = 0
-        while m + 4 <= j:
-            subtract_four(upper + m * n + j, upper + m * n + j, n, n - j, upper + j * n + j)
-            m += 4
-        while m < j:
-            subtract_row(upper[m * n + j], upper + m * n + j, n - j, upper + j * n + j)
-            m += 1
-        pivot = upper[j * n + j]
-        if not (pivot > 0.0 and pivot * 0.0 == 0.0):
-            return False
-        factor = 1.0 / sqrt(pivot)
-        for i in range(j, n):
-            upper[j * n + i] *= factor
+    while begin < n:
+        end = min(begin + FACTOR_ROWS, n)
+        first = begin - begin % LANES  # whole vectors, if n is a multiple of them
+        for j in range(begin, end):
+            for i in range(first, j):
+                upper[j * n + i] = 0.0
+            for i in range(j, n):
+                upper[j * n + i] = covariance[i * n + j]
+        subtract_rows(upper + begin, upper + first, n, begin, n - first,
+                      upper + begin * n + first, False, end - begin)
+        for j in range(begin, end):
+            for m in range(begin, j):
+                subtract_row(upper[m * n + j], upper + m * n + j, n - j, upper + j * n + j)
+            pivot = upper[j * n + j]
+            if not (pivot > 0.0 and pivot * 0.0 == 0.0):
+                return False
+            factor = 1.0 / sqrt(pivot)
+            for i in range(j, n):
+                upper[j * n + i] *= factor
+        begin = end
     return True
 
 
 cdef double invert_rows(const double *upper, double *inverse, Py_ssize_t n) noexcept nogil:
     """inverse = upper^-T, lower triangular with zeros above; returns its log determinant."""
-    cdef Py_ssize_t i, m, e
+    cdef Py_ssize_t begin = 0, end, i, m, e
     cdef double factor, log_determinant = 0.0
-    for i in range(n):
-        for e in range(n):
-            inverse[i * n + e] = 0.0
-        m = 0
-        while m + 4 <= i:
-            # A row is 0 above its diagonal, and subtracting 0 changes nothing: as long as the last.
-            subtract_four(upper + m * n + i, inverse + m * n, n, m + 4, inverse + i * n)
-            m += 4
-        while m < i:
-            subtract_row(upper[m * n + i], inverse + m * n, m + 1, inverse + i * n)
-            m += 1
-        factor = 1.0 / upper[i * n + i]
-        for e in range(i):
-            inverse[i * n + e] *= factor
-        inverse[i * n + i] = factor
-        log_determinant += log(factor)
+    while begin < n:
+        end = min(begin + FACTOR_ROWS, n)
+        for e in range(begin * n, end * n):
+            inverse[e] = 0.0
+        # A row is 0 above its diagonal, and subtracting 0 changes nothing: to the end of a vector.
+        subtract_rows(upper + begin, inverse, n, begin,
+                      min(n, (begin + LANES - 1) // LANES * LANES), inverse + begin * n, True,
+                      end - begin)
+        for i in range(begin, end):
+            for m in range(begin, i):
+                subtract_row(upper[m * n + i], inverse + m * n, m + 1, inverse + i * n)
+            factor = 1.0 / upper[i * n + i]
+            for e in range(i):
+                inverse[i * n + e] *= factor
+            inverse[i * n + i] = factor
+            log_determinant += log(factor)
+        begin = end
     return log_determinant
 
 
@@ -58,21 +67,6 @@ cdef inline void subtract_row(double factor, const double *row, Py_ssize_t count
     cdef Py_ssize_t e
     for e in range(count):
         target[e] -= factor * row[e]
-
-
-cdef inline void subtract_four(const double *column, const double *rows, Py_ssize_t n,
-                               Py_ssize_t count, double *target) noexcept nogil:
-    """Four times `subtract_row`, with factors and rows n apart, loading and storing once."""
-    cdef double a = column[0], b = column[n], c = column[2 * n], d = column[3 * n], sum
-    cdef const double *second = rows + n
-    cdef const double *third = rows + 2 * n
-    cdef const double *fourth = rows + 3 * n
-    cdef Py_ssize_t e
-    for e in range(count):
-        sum = target[e] - a * rows[e]
-        sum = sum - b * second[e]
-        sum = sum - c * third[e]
-        target[e] = sum - d * fourth[e]
 
 
 def factorise(covariances, factors, log_determinants):

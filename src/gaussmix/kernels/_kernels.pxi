@@ -113,6 +113,11 @@ cdef extern from "_gathered_tiles.h" nogil:
     void product_rows(const double *scaled, Py_ssize_t panel, Py_ssize_t n_rows,
                       Py_ssize_t n_features, Py_ssize_t i0, Py_ssize_t j0, double *second, int n)
 
+cdef extern from "_factor_tiles.h" nogil:
+    const int FACTOR_ROWS
+    void subtract_rows(const double *factors, const double *rows, Py_ssize_t n, Py_ssize_t n_rows,
+                       Py_ssize_t count, double *targets, int triangle, Py_ssize_t height)
+
 cdef extern from "_slopes_tiles.h" nogil:
     void weighted_sums(const double *share, const double *table, Py_ssize_t n_components,
                        Py_ssize_t step, Py_ssize_t width, double *sums)
