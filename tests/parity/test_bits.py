@@ -98,32 +98,41 @@ def test_a_chunk_of_less_than_a_block_has_the_bits_of_one_call(
         assert equal_bits(one, accumulate(backend, *part, 2, cuts)), cuts
 
 
-def test_blocks_larger_than_planned_have_the_bits_of_one_thread(backend):
-    """Pooled rows that are enough work to share in blocks of 512 rows, but not in those of 256."""
+@pytest.mark.parametrize("slot_rows", (512, 1024, 1536))  # one block, two and three
+@pytest.mark.parametrize(
+    ("kind", "layout"), [(FACTOR_SHARED, LAYOUT_POOLED), (FACTOR_FULL, LAYOUT_FULL)]
+)
+def test_blocks_larger_than_planned_have_the_bits_of_one_thread(backend, kind, layout, slot_rows):
+    """Rows that are enough work to share in blocks of 512 rows, but not in those of 256."""
     rng = np.random.default_rng(0)
-    parameters = make_parameters(rng, FACTOR_SHARED, 4, 24)
-    plan = contract.Plan(512, 1024, 64)
-    X = rng.normal(size=(3 * 1024, 24))
+    parameters = make_parameters(rng, kind, 4, 21)
+    plan = contract.Plan(512, slot_rows, 64)
+    X = rng.normal(size=(3 * slot_rows, 21))
     X += 3.0 * parameters.means[np.arange(len(X)) % 4]
-    size = contract.offsets(4, 24, LAYOUT_POOLED).size
+    size = contract.offsets(4, 21, layout).size
     sums = [np.zeros((64, size)) for _ in range(31)]
     for accumulators, threads in zip(sums, [1] + 30 * [2], strict=True):
-        arguments = X, None, 0, parameters, LAYOUT_POOLED, SOFT, accumulators, plan
+        arguments = X, None, 0, parameters, layout, SOFT, accumulators, plan
         assert backend.accumulate(*arguments, threads) == -1
     assert all(equal_bits(sums[0], again) for again in sums[1:])
 
 
-def test_the_first_bad_row_is_found_in_slots_that_threads_share(backend):
-    X, weight, parameters, slot_rows = left_over(FACTOR_FULL, LAYOUT_FULL, 1.0)
+@pytest.mark.parametrize(
+    ("kind", "layout"), [(FACTOR_SHARED, LAYOUT_POOLED), (FACTOR_FULL, LAYOUT_FULL)]
+)
+def test_the_first_bad_row_is_found_in_slots_that_threads_share(backend, kind, layout):
+    X, weight, parameters, slot_rows = left_over(kind, layout, 1.0)
     n_rows = 3 * slot_rows - 321
-    plan = contract.plan(15, 31, LAYOUT_FULL)
-    size = contract.offsets(15, 31, LAYOUT_FULL).size
-    for bad in (0, slot_rows + 5, 2 * slot_rows, 2 * slot_rows + 300, n_rows - 1):
+    plan = contract.plan(15, 31, layout)
+    size = contract.offsets(15, 31, layout).size
+    firsts = (0, slot_rows + 5, plan.block + 2, slot_rows + plan.block + 2)
+    for bad in (*firsts, 2 * slot_rows, 2 * slot_rows + 300, n_rows - 1):
         Y = X[:n_rows].copy()
-        Y[[bad, n_rows - 1], 3] = np.nan
+        # In this block, in the next, which may be another thread's, and in the last.
+        Y[[bad, min(bad + plan.block, n_rows - 1), n_rows - 1], 3] = np.nan
         for threads in (1, 2, 3, 4):
             accumulators = np.zeros((plan.n_accumulators, size))
-            arguments = Y, weight[:n_rows], 0, parameters, LAYOUT_FULL, SOFT, accumulators, plan
+            arguments = Y, weight[:n_rows], 0, parameters, layout, SOFT, accumulators, plan
             assert backend.accumulate(*arguments, threads) == bad
 
 

@@ -20,7 +20,7 @@ def factorise(backend, matrices):
     return backend.factorise(matrices, factors, log_determinants), factors, log_determinants
 
 
-@pytest.mark.parametrize("n_features", [1, 2, 3, 5, 8, 17, 40])
+@pytest.mark.parametrize("n_features", [1, 2, 3, 5, 8, 17, 31, 40, 70])
 def test_factors_whiten_the_covariance(backend, n_features):
     matrices = covariances(4, n_features)
     failed, factors, log_determinants = factorise(backend, matrices)
@@ -69,20 +69,25 @@ def test_the_accumulators_are_added_in_one_tree(backend, layout, count, threads)
     np.testing.assert_array_equal(found, contract.combine(accumulators, means, code))
 
 
-def test_moments_between_means_are_added_to_the_pooled_ones(backend):
+# Up to 64 pairs are multiplied at once: one, an odd number, just as many, and many times as many.
+@pytest.mark.parametrize("shape", [(2, 1), (5, 4), (12, 9), (30, 17), (70, 2)])
+@pytest.mark.parametrize("apart", [0.0, 0.7])  # so many of the pairs share no row
+def test_moments_between_means_are_added_to_the_pooled_ones(backend, shape, apart):
+    n_components, n_features = shape
     rng = np.random.default_rng(0)
-    means = 1e8 + rng.normal(size=(5, 4))
-    part = contract.offsets(5, 4, contract.LAYOUT_POOLED)
+    means = 1e8 + rng.normal(size=shape)
+    part = contract.offsets(*shape, contract.LAYOUT_POOLED)
     accumulators = rng.uniform(size=(3, part.size))
+    accumulators[:, part.pairs : part.scalars] *= rng.uniform(size=n_components**2) >= apart
     sums = accumulators.sum(axis=0)
-    pairs = sums[part.pairs : part.scalars].reshape(5, 5)
-    second = sums[part.second : part.pairs].reshape(4, 4)
+    pairs = sums[part.pairs : part.scalars].reshape(n_components, n_components)
+    second = sums[part.second : part.pairs].reshape(n_features, n_features)
     gap = means[:, None] - means
     expected = np.tril(second) + np.tril(second, -1).T
     expected += np.einsum("jk,jkd,jke->de", pairs, gap, gap)
     total = combined(backend, accumulators, means, contract.LAYOUT_POOLED)
-    found = total[part.second : part.pairs].reshape(4, 4)
-    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)
+    found = total[part.second : part.pairs].reshape(n_features, n_features)
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13 * pairs.sum())
     np.testing.assert_allclose(total[: part.second], sums[: part.second], rtol=1e-15)
 
 

@@ -83,19 +83,18 @@ cdef bint advance_tied(const Fit *fit, const State *now, State *then,
                        int64_t *marks) noexcept nogil:
     """The covariance around the means, those held where they were; not if all were."""
     cdef Py_ssize_t n = fit.n_features, k, d, e
-    cdef double total = 0.0, between
+    cdef double total = 0.0
     cdef int64_t mark = MARK_NONE, held = 0
     for k in range(fit.n_components):
         total += now.mass[k]
         held += marks[k] == MARK_HELD
     if held == fit.n_components:
         return False
+    moments_of_offsets(fit, now, fit.matrix)
     for d in range(n):
         for e in range(d + 1):
-            between = 0.0
-            for k in range(fit.n_components):
-                between += now.mass[k] * fit.offset[k * n + d] * fit.offset[k * n + e]
-            then.second[d * n + e] = then.second[e * n + d] = now.second[d * n + e] - between
+            then.second[d * n + e] = then.second[e * n + d] = (
+                now.second[d * n + e] - fit.matrix[d * n + e])
             then.covariances[d * n + e] = then.covariances[e * n + d] = (
                 then.second[d * n + e] / total)
     if not factorise_or_raise(fit, then.covariances, then.factors, then.coefficients, &mark):
@@ -250,7 +249,7 @@ cdef bint mix_sums(Problem *problem, Workspace *workspaces, int n_threads, Py_ss
     """
     cdef Py_ssize_t i
     if n_pieces > 0:
-        if not gather_sums(problem, workspaces, n_threads, n_pieces, fit, batch):
+        if not gather_sums(problem, workspaces, n_threads, n_pieces, batch):
             return False
         for i in range(problem.accumulator_size):
             now.mass[i] = kept * now.mass[i] + share * batch.mass[i]

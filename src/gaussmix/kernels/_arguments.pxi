@@ -79,7 +79,7 @@ cdef int read_model(Views *views, object parameters, Problem *problem) except -1
     model.factor_kind = factor_kind
     model.n_components = n_components
     model.n_features = n_features
-    model.padded = (n_features + COLUMN_STEP - 1) // COLUMN_STEP * COLUMN_STEP
+    model.padded = padded_features(n_features)
     model.means = numbers(views, means, "means", n_components, n_features)
     model.coefficients = numbers(views, coefficients, "log_coefficients", n_components)
     model.centre = NULL

@@ -45,18 +45,24 @@ cdef void combine_chunk(const double *accumulators, Py_ssize_t count, Py_ssize_t
     memcpy(total, carry, n * sizeof(double))
 
 
+cdef void combine_part(const double *accumulators, Py_ssize_t count, Py_ssize_t size,
+                       double *total, int part, int n_parts) noexcept nogil:
+    """total (size) = the sum of `count` accumulators, a part of its elements."""
+    cdef Py_ssize_t n_chunks = (size + CHUNK - 1) // CHUNK, chunk
+    for chunk in range(n_chunks * part // n_parts, n_chunks * (part + 1) // n_parts):
+        combine_chunk(accumulators + chunk * CHUNK, count, size,
+                      min(CHUNK, size - chunk * CHUNK), total + chunk * CHUNK)
+
+
 cdef void combine_sums(const double *accumulators, Py_ssize_t count, Py_ssize_t size,
                        double *total, int n_threads) noexcept nogil:
     """total (size) = the sum of `count` accumulators; each element by one thread."""
-    cdef Py_ssize_t n_chunks = (size + CHUNK - 1) // CHUNK, chunk
+    cdef int part
     if n_threads <= 1 or count * size < SHARED_SUMS:
-        for chunk in range(n_chunks):
-            combine_chunk(accumulators + chunk * CHUNK, count, size,
-                          min(CHUNK, size - chunk * CHUNK), total + chunk * CHUNK)
+        combine_part(accumulators, count, size, total, 0, 1)
         return
-    for chunk in prange(n_chunks, num_threads=n_threads, schedule="static"):
-        combine_chunk(accumulators + chunk * CHUNK, count, size,
-                      min(CHUNK, size - chunk * CHUNK), total + chunk * CHUNK)
+    for part in prange(n_threads, num_threads=n_threads, schedule="static"):
+        combine_part(accumulators, count, size, total, part, n_threads)
 
 
 cdef void mirror(double *matrices, Py_ssize_t count, Py_ssize_t n) noexcept nogil:
@@ -73,21 +79,22 @@ def combine(accumulators, means, layout, total, n_threads):
     """Write the sum of `accumulators` into `total`, as ``kernels.reference`` states."""
     cdef Views views
     cdef Problem problem
+    cdef Model *model = &problem.model
     cdef Py_buffer *rows
     cdef Py_ssize_t[2] shape
-    cdef Py_ssize_t n_components, n_features, count, size
-    cdef const double *mean_values
-    cdef double *sums
-    cdef double *second
-    cdef double *gap = NULL
+    cdef Py_ssize_t count, size
+    cdef Sums sums
+    cdef Carver carver = Carver(NULL, 0)
+    cdef FoldScratch scratch
+    cdef void *memory = NULL
     cdef int threads = 1
     memset(&problem, 0, sizeof(Problem))
     views.n = 0
     try:
-        mean_values = numbers_2d(&views, means, "means", &n_components, &n_features)
-        problem.model.n_components, problem.model.n_features = n_components, n_features
+        model.means = numbers_2d(&views, means, "means", &model.n_components, &model.n_features)
+        model.padded = padded_features(model.n_features)
         problem.layout = layout
-        size = accumulator_size(&problem)
+        size = problem.accumulator_size = accumulator_size(&problem)
         rows = view(&views, accumulators, "accumulators", 2, "d")
         count = rows.shape[0]
         shape = [count, size]
@@ -96,24 +103,32 @@ def combine(accumulators, means, layout, total, n_threads):
             raise ValueError("accumulators has no row; at least one is needed.")
         buffer = view(&views, total, "total", 1, "d", True)
         check_contiguous(buffer, "total", shape + 1)
-        sums = <double *>buffer.buf
-        second = sums + n_components + n_components * n_features
-        gap = <double *>reserve(<size_t>(n_features + 1) * sizeof(double))
-        if gap == NULL:
-            raise MemoryError("a row of features does not fit into memory")
+        sums = sums_at(&problem, <double *>buffer.buf)
+        if problem.layout == LAYOUT_POOLED:
+            carve_combine(&carver, model, &scratch)
+            memory = reserve_pieces(&carver)
+            if memory == NULL:
+                raise MemoryError(
+                    f"{model.n_components} means of {model.n_features} features")
+            carve_combine(&carver, model, &scratch)
         if count * size >= SHARED_SUMS:
             threads = startable_threads(<int>max(1, min(n_threads, size // CHUNK, MOST_THREADS)))
         with nogil:
-            combine_sums(<const double *>rows.buf, count, size, sums, threads)
+            combine_sums(<const double *>rows.buf, count, size, sums.mass, threads)
             if problem.layout == LAYOUT_POOLED:
-                fold(sums + size - N_SCALARS - n_components * n_components, mean_values, n_components,
-                     n_features, gap, second)
-                mirror(second, 1, n_features)
+                pad_means(model)
+                fold(sums.pairs, model, &scratch, sums.second, 0, 1)
+                mirror(sums.second, 1, model.n_features)
             elif problem.layout == LAYOUT_FULL:
-                mirror(second, n_components, n_features)
+                mirror(sums.second, model.n_components, model.n_features)
     finally:
-        free(gap)
+        free(memory)
         release(&views)
+
+
+cdef void carve_combine(Carver *carver, Model *model, FoldScratch *scratch) noexcept nogil:
+    model.padded_means = carve(carver, model.n_components * model.padded)
+    carve_fold(carver, model.padded, scratch)
 
 
 cdef const double *numbers_2d(Views *views, object array, str name, Py_ssize_t *n_rows,

@@ -10,20 +10,30 @@ cdef struct Model:  # the mixture; the arrays belong to the caller
     const double *factors
     const double *centre
     double *whitened_means  # (K, D), FACTOR_SHARED only
+    double *narrow_tiles  # three, scratch of `whiten_means`
     double *padded_means  # (K, padded), for moments by columns only
 
 
+cdef inline Py_ssize_t padded_features(Py_ssize_t n_features) noexcept nogil:
+    return (n_features + COLUMN_STEP - 1) // COLUMN_STEP * COLUMN_STEP
+
+
 cdef void whiten_means(const Model *model) noexcept nogil:
-    """P (mean - centre), once for a call."""
-    cdef Py_ssize_t n_features = model.n_features, k, d, e
-    cdef double total
-    for k in range(model.n_components):
-        for d in range(n_features):
-            total = 0.0
-            for e in range(d + 1):
-                total += model.factors[d * n_features + e] * (
-                    model.means[k * n_features + e] - model.centre[e])
-            model.whitened_means[k * n_features + d] = total
+    """P (mean - centre), once for a call: the means are rows like others."""
+    cdef Py_ssize_t n_features = model.n_features, rows = LANES * NARROW, first = 0, row, k, d
+    cdef double *tile = model.narrow_tiles
+    cdef double *difference = tile + n_features * rows
+    cdef double *whitened = difference + n_features * rows
+    while first < model.n_components:
+        for row in range(rows):
+            k = min(first + row, model.n_components - 1)
+            for d in range(n_features):
+                tile[d * rows + row] = model.means[k * n_features + d]
+        whiten(tile, model.centre, model.factors, n_features, difference, whitened, False)
+        for row in range(min(rows, model.n_components - first)):
+            for d in range(n_features):
+                model.whitened_means[(first + row) * n_features + d] = whitened[d * rows + row]
+        first += rows
 
 
 cdef void density_block(const Model *model, const double *tiles, Py_ssize_t n_tiles, int wide,

@@ -1,5 +1,5 @@
-# What Python calls, and how the work is shared among threads. The stages, the workspaces and the
-# reading of arguments stand in the files included before.
+# What Python calls, and how the work is shared among threads. The stages, the slots, the workspaces
+# and the reading of arguments stand in the files included before.
 
 from cython.parallel cimport parallel, threadid
 
@@ -15,140 +15,6 @@ cdef extern from *:
     #endif
     """
     const char *GAUSSMIX_COMPILER
-
-
-# ---- The work of one thread ----
-
-cdef Py_ssize_t accumulate_block(const Problem *problem, Workspace *workspace, Py_ssize_t first,
-                                 Py_ssize_t count, Py_ssize_t following, double *accumulator,
-                                 Team *team) noexcept nogil:
-    """All four stages for rows [first, first + count); -1, or the row with NaN or inf.
-
-    Row `following` begins this thread's next block. With a `team`, all its threads make this call
-    and each does a part.
-    """
-    cdef const Model *model = &problem.model
-    cdef Py_ssize_t tile_rows = LANES * WIDE, row, bad
-    cdef Py_ssize_t n_tiles = (count + tile_rows - 1) // tile_rows
-    cdef int huge = 0, number = 0
-    cdef bint each = rule_in_tiles(problem)
-    cdef double largest = 1.0
-    cdef Workspace *common = workspace
-    cdef double *joint
-    cdef Part part = Part(0, n_tiles, 1, NULL, &workspace.moments)
-    cdef Sums sums
-    cdef Bytes ahead = memory_of(&problem.X, following, problem.block)
-    bad = pack_block(&problem.X, first, count, tile_rows, workspace.tiles, &huge)
-    if bad >= 0 and team == NULL:
-        return first + bad
-    if bad >= 0:
-        # Seen below by all, even if X is changed meanwhile.
-        tell_team(&team.bad_row, first + bad)
-    if problem.weight == NULL:
-        for row in range(count):
-            workspace.weight[row] = 1.0
-    else:
-        memcpy(workspace.weight, problem.weight + first, <size_t>count * sizeof(double))
-    for row in range(count, n_tiles * tile_rows):
-        workspace.weight[row] = 0.0
-    sums.mass = accumulator
-    sums.first = sums.mass + model.n_components
-    sums.second = sums.first + model.n_components * model.n_features
-    sums.scalars = accumulator + problem.accumulator_size - N_SCALARS
-    sums.pairs = sums.scalars
-    if problem.layout == LAYOUT_POOLED:
-        sums.pairs -= model.n_components * model.n_components
-    if team != NULL:
-        # Two in turn: who has its moments may begin the next block while others read this one's.
-        common = team.workspaces + first // problem.block % 2
-        number = threadid()
-        part.begin = n_tiles * number // team_size()
-        part.end = n_tiles * (number + 1) // team_size()
-        part.parts = parts_of_component(problem, team_size())
-        part.next_piece = &team.next_piece
-        part.common = &common.moments
-    joint = common.joint
-    if part.begin < part.end:
-        density_block(model, workspace.tiles + part.begin * tile_rows * model.n_features,
-                      part.end - part.begin, True, False, &ahead, workspace.difference,
-                      workspace.whitened, joint + part.begin * tile_rows * model.n_components)
-    if team != NULL:
-        # The masses, by which the rule knows what is negligible, are those of all blocks before.
-        wait_for_team(&team.arrived, &workspace.due)
-        if team.bad_row >= 0:
-            return team.bad_row
-    if each or number == 0:
-        if problem.weight != NULL:
-            largest = largest_of(workspace.weight, n_tiles * tile_rows)
-        negligible_limits(model, largest, sums.mass, workspace.limits)
-        rule_tiles(&problem.rule, model,
-                   <uint64_t>problem.first_slot * <uint64_t>problem.slot_rows + <uint64_t>first,
-                   part.begin if each else 0, part.end if each else n_tiles, workspace.weight,
-                   problem.weight == NULL, workspace.limits, joint, each, common.rule_sums)
-    if problem.layout == LAYOUT_POOLED and model.n_features > FEW:
-        pool_rows(model, workspace.tiles, &part, workspace.weight, joint, huge,
-                  &workspace.moments)
-    if team != NULL:
-        if number == 0:
-            team.next_piece = 0
-        wait_for_team(&team.arrived, &workspace.due)
-    if number == 0:
-        add_tiles(&problem.rule, common.rule_sums, n_tiles if each else 1, sums.scalars)
-    moments_block(model, problem.layout, workspace.tiles, n_tiles, joint, huge, &part,
-                  &workspace.moments, &sums)
-    return -1
-
-
-cdef Py_ssize_t run_slot(const Problem *problem, Workspace *workspace, Py_ssize_t slot,
-                         Py_ssize_t then, Team *team) noexcept nogil:
-    """The blocks of one slot of the call; slot `then` is likely this thread's next."""
-    cdef Py_ssize_t first = slot * problem.slot_rows, count, following, bad
-    cdef Py_ssize_t end = min(first + problem.slot_rows, problem.X.n_rows)
-    cdef Py_ssize_t place = (problem.first_slot + slot) % problem.n_accumulators
-    cdef double *accumulator = problem.accumulators + place * problem.accumulator_size
-    if problem.first_slot + slot < problem.n_accumulators and (team == NULL or threadid() == 0):
-        # Here and not by the caller: by the thread that fills it, just before it does.
-        memset(accumulator, 0, <size_t>problem.accumulator_size * sizeof(double))
-    while first < end:
-        count = min(problem.block, end - first)
-        following = first + count
-        if following == end:
-            following = then * problem.slot_rows
-        bad = accumulate_block(problem, workspace, first, count, following, accumulator, team)
-        if bad >= 0:
-            return bad
-        first += count
-    return -1
-
-
-cdef Py_ssize_t run_accumulator(const Problem *problem, Workspace *workspace, Py_ssize_t number,
-                                Py_ssize_t n_slots) noexcept nogil:
-    """Of the first `n_slots` slots of the call those number, number + V, ..., in order."""
-    cdef Py_ssize_t slot = number, then, bad
-    while slot < n_slots:
-        then = slot + problem.n_accumulators
-        # Behind its last slot the thread begins the next accumulator, if it does not change ranges.
-        bad = run_slot(problem, workspace, slot, then if then < n_slots else number + 1, NULL)
-        if bad >= 0:
-            return bad
-        slot += problem.n_accumulators
-    return -1
-
-
-# ---- The work of a team ----
-
-cdef void run_team(const Problem *problem, Workspace *workspace, Py_ssize_t slot,
-                   Team *team) noexcept nogil:
-    """The slots from `slot` on; all threads of a parallel region make this call."""
-    cdef Py_ssize_t bad = -1
-    if slot * problem.slot_rows < problem.X.n_rows:
-        workspace.due = 0
-        # Nobody has waited so far, and the workspaces' blocks are shared from here on.
-        wait_for_team(&team.arrived, &workspace.due)
-    while bad < 0 and slot * problem.slot_rows < problem.X.n_rows:
-        bad = run_slot(problem, workspace, slot, slot + 1, team)  # the same for all of them
-        slot += 1
-    note_bad_row(workspace, bad)
 
 
 cdef Py_ssize_t evaluate_block(const Problem *problem, Workspace *workspace,
@@ -175,27 +41,49 @@ cdef Py_ssize_t evaluate_block(const Problem *problem, Workspace *workspace,
 
 
 cdef void run_pieces(const Problem *problem, Workspace *workspaces, bint accumulating,
-                     Py_ssize_t n_pieces, int n_threads) noexcept nogil:
+                     Py_ssize_t n_pieces, int n_threads, double *total) noexcept nogil:
     """Share the pieces (accumulators or blocks) among threads; bad rows land in the workspaces.
 
-    One thread never enters OpenMP: the process may be the child of a fork, where it would hang.
-    More than one have been promised by `startable_threads`.
+    `total`, unless it is NULL, gets the sum of the accumulators. One thread never enters OpenMP:
+    the process may be the child of a fork, where it would hang. More than one have been promised by
+    `startable_threads`.
     """
     cdef Py_ssize_t piece, n_slots = slots_alone(problem, n_threads) if accumulating else n_pieces
+    cdef Py_ssize_t alone = min(n_pieces, n_slots)
     cdef Team team = Team(workspaces, 0, 0, -1)
     cdef int thread
     if n_threads <= 1:
         for piece in range(n_pieces):
             run_piece(problem, workspaces, accumulating, piece, n_slots)
+        if total != NULL:
+            add_accumulators(problem, workspaces, n_pieces, total, NULL)
         return
-    if accumulating:
-        n_pieces = min(n_pieces, n_slots)
     for thread in range(n_threads):
-        workspaces[thread].next_piece = range_begin(n_pieces, n_slots, thread, n_threads)
+        workspaces[thread].due = 0
+        workspaces[thread].next_piece = range_begin(alone, n_slots, thread, n_threads)
     with parallel(num_threads=n_threads):
-        run_ranges(problem, workspaces, accumulating, n_pieces, n_slots, n_threads)
+        run_ranges(problem, workspaces, accumulating, alone, n_slots, n_threads)
         if accumulating:
             run_team(problem, workspaces + threadid(), n_slots, &team)
+        if total != NULL:
+            add_accumulators(problem, workspaces + threadid(), n_pieces, total, &team)
+
+
+cdef void add_accumulators(const Problem *problem, Workspace *workspace, Py_ssize_t count,
+                           double *total, Team *team) noexcept nogil:
+    """total = the sum of the first `count` accumulators, folded; each of a team does a part."""
+    cdef int number = 0, n_threads = 1
+    cdef Sums sums = sums_at(problem, total)
+    if team != NULL:
+        number, n_threads = threadid(), team_size()
+        wait_for_team(&team.arrived, &workspace.due)
+        if team.bad_row >= 0:
+            return  # there may be accumulators that nobody has begun
+    combine_part(problem.accumulators, count, problem.accumulator_size, total, number, n_threads)
+    if problem.layout == LAYOUT_POOLED and problem.model.n_features > FEW:
+        if team != NULL:
+            wait_for_team(&team.arrived, &workspace.due)
+        fold(sums.pairs, &problem.model, &workspace.fold, sums.second, number, n_threads)
 
 
 cdef void run_ranges(const Problem *problem, Workspace *workspaces, bint accumulating,
@@ -240,11 +128,6 @@ cdef void run_piece(const Problem *problem, Workspace *workspace, bint accumulat
     note_bad_row(workspace, bad)
 
 
-cdef void note_bad_row(Workspace *workspace, Py_ssize_t bad) noexcept nogil:
-    if bad >= 0 and (workspace.bad_row < 0 or bad < workspace.bad_row):
-        workspace.bad_row = bad
-
-
 cdef bint is_brief(const Problem *problem) noexcept nogil:
     """Whether a call takes so short a time that Python threads do better to wait for it.
 
@@ -277,10 +160,10 @@ cdef Py_ssize_t run(Problem *problem, bint accumulating, Py_ssize_t n_pieces,
     try:
         memory = allocate(problem, accumulating, threads, workspaces)
         if threads == 1 and is_brief(problem):
-            run_pieces(problem, workspaces, accumulating, n_pieces, threads)
+            run_pieces(problem, workspaces, accumulating, n_pieces, threads, NULL)
         else:
             with nogil:
-                run_pieces(problem, workspaces, accumulating, n_pieces, threads)
+                run_pieces(problem, workspaces, accumulating, n_pieces, threads, NULL)
         for thread in range(threads):
             found = workspaces[thread].bad_row
             if found >= 0 and (bad < 0 or found < bad):

@@ -68,25 +68,24 @@ cdef void carve_frozen(Carver *carver, Frozen *frozen) noexcept nogil:
     frozen.blocks = carve(carver, padded * block_vectors(model))
     if model.factor_kind == FACTOR_SHARED:
         model.whitened_means = carve(carver, model.n_components * model.n_features)
+        model.narrow_tiles = carve(carver, 3 * LANES * NARROW * model.n_features)
         frozen.columns = carve(carver, model.n_features * frozen.padded_features)
 
 
 cdef int freeze(Frozen *frozen) except -1:
     """Allocate and fill what follows from `model` and `weights`, which are set."""
-    cdef Carver carver
+    cdef Carver carver = Carver(NULL, 0)
     cdef Model *model = &frozen.model
+    cdef size_t size
     cdef Py_ssize_t n_features = model.n_features
     frozen.padded_components = (model.n_components + LANES - 1) // LANES * LANES
     frozen.padded_features = (n_features + LANES - 1) // LANES * LANES
-    carver.base = NULL
-    carver.used = 0
     carve_frozen(&carver, frozen)
-    frozen.memory = reserve(carver.used + 64)
+    size = carver.used
+    frozen.memory = reserve_pieces(&carver)
     if frozen.memory == NULL:
-        raise MemoryError(f"{carver.used} bytes of a scorer's parameters")
-    memset(frozen.memory, 0, carver.used + 64)
-    carver.base = <char *>frozen.memory + (64 - <size_t>frozen.memory % 64) % 64
-    carver.used = 0
+        raise MemoryError(f"{size} bytes of a scorer's parameters")
+    memset(carver.base, 0, size)
     carve_frozen(&carver, frozen)
     derive_means(model)
     arrange(frozen)

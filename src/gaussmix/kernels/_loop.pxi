@@ -67,7 +67,7 @@ cdef int read_step(Views *views, object step, Problem *problem, Fit *fit) except
         raise ValueError(f"n_components is {n_components} and n_features {n_features}; both must "
                          "be from 1 to 2**31 - 1.")
     fit.scale = numbers(views, scale, "scale", n_features)
-    model.padded = (n_features + COLUMN_STEP - 1) // COLUMN_STEP * COLUMN_STEP
+    model.padded = padded_features(n_features)
     model.factor_kind = FACTOR_DIAG
     problem.layout = LAYOUT_SPHERICAL
     if fit.step == STEP_FULL:
@@ -155,19 +155,15 @@ cdef bint same_mixture(const State *a, const State *b) noexcept nogil:
 
 
 cdef bint gather_sums(Problem *problem, Workspace *workspaces, int n_threads,
-                      Py_ssize_t n_pieces, const Fit *fit, State *state) noexcept nogil:
+                      Py_ssize_t n_pieces, State *state) noexcept nogil:
     """One pass over the rows under the state's mixture; False if a row or a sum is not finite."""
     cdef int thread
     point_model(&problem.model, state)
     derive_means(&problem.model)
-    run_pieces(problem, workspaces, True, n_pieces, n_threads)
+    run_pieces(problem, workspaces, True, n_pieces, n_threads, state.mass)
     for thread in range(n_threads):
         if workspaces[thread].bad_row >= 0:
             return False
-    combine_sums(problem.accumulators, n_pieces, problem.accumulator_size, state.mass, n_threads)
-    if problem.layout == LAYOUT_POOLED:
-        fold(state.scalars - fit.n_components * fit.n_components, state.means, fit.n_components,
-             fit.n_features, fit.matrix, state.second)
     return sums_are_finite(problem, state)
 
 
@@ -195,7 +191,7 @@ cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
     cdef double value = now.scalars[objective], before = trace.before, change
     cdef bint unchanged, same_labels
     if fresh:
-        if not gather_sums(problem, workspaces, n_threads, n_pieces, fit, then):
+        if not gather_sums(problem, workspaces, n_threads, n_pieces, then):
             return LOOP_HANDED_BACK
         value = then.scalars[objective]
         now[0], then[0] = then[0], now[0]
@@ -204,7 +200,7 @@ cdef int iterate_states(Problem *problem, Workspace *workspaces, int n_threads,
     while trace.done < trace.length:
         before = value
         if not (maximise_state(fit, now, then)
-                and gather_sums(problem, workspaces, n_threads, n_pieces, fit, then)):
+                and gather_sums(problem, workspaces, n_threads, n_pieces, then)):
             return LOOP_HANDED_BACK
         value = then.scalars[objective]
         if before - value > ROUNDING * (fabs(now.scalars[0]) + fabs(now.scalars[1])):

@@ -35,8 +35,8 @@ cdef struct Fit:  # what an M-step needs beside the states
 cdef double EMPTY_SHARE = 2.0 ** -52  # as in covariance/base.py
 cdef double LOG_2_PI = log(6.283185307179586)
 # K D^3 from which threads share the components. EPYC (Zen 4), us of an M-step on one thread and on
-# two: D = 16, K = 64: 86 47; D = 32, K = 8: 39 22; D = 32, K = 32: 141 75; D = 64, K = 8: 145 85;
-# D = 128, K = 4: 500 260.
+# two: D = 16, K = 64: 94 54; D = 32, K = 8: 24 18; D = 32, K = 32: 103 66; D = 64, K = 8: 86 59;
+# D = 128, K = 4: 250 144.
 cdef double SHARED_CUBES = 1 << 18
 
 
@@ -108,7 +108,7 @@ cdef bint full_covariances(const Fit *fit, const State *now, State *then) noexce
         return True
     # The team of the passes, though some may get nothing: OpenMP ends the threads that a smaller
     # team leaves out, and starts others for the next pass. In pieces of as many, the first threads
-    # get all, and much the same as they have added up in `combine_sums`.
+    # get all, and much the same as they have added up in `add_accumulators`.
     for k in prange(fit.n_components, num_threads=fit.n_threads, schedule="static", chunksize=each):
         n_failed += not full_covariance(fit, threadid(), now, then, k)
     return n_failed == 0
@@ -128,6 +128,8 @@ cdef bint full_covariance(const Fit *fit, int thread, const State *now, State *t
         for e in range(d + 1):
             covariance[d * n_features + e] = (
                 second[d * n_features + e] / now.mass[k] - offset[d] * offset[e])
+    for d in range(n_features):
+        for e in range(d):
             covariance[e * n_features + d] = covariance[d * n_features + e]
     return factorise_above_floor(&own, covariance, then.factors + k * size, then.coefficients + k)
 
@@ -135,23 +137,38 @@ cdef bint full_covariance(const Fit *fit, int thread, const State *now, State *t
 cdef bint tied_covariance(const Fit *fit, const State *now, State *then) noexcept nogil:
     """(second - sum_k mass_k offset_k offset_k^T) / sum_k mass_k."""
     cdef Py_ssize_t n_features = fit.n_features, k, d, e
-    cdef double total = 0.0, between
+    cdef double total = 0.0
     for k in range(fit.n_components):
         total += now.mass[k]
+    moments_of_offsets(fit, now, fit.matrix)
     for d in range(n_features):
         for e in range(d + 1):
-            between = 0.0
-            for k in range(fit.n_components):
-                between += now.mass[k] * fit.offset[k * n_features + d] * (
-                    fit.offset[k * n_features + e])
             then.covariances[d * n_features + e] = (
-                now.second[d * n_features + e] - between) / total
+                now.second[d * n_features + e] - fit.matrix[d * n_features + e]) / total
+    for d in range(n_features):
+        for e in range(d):
             then.covariances[e * n_features + d] = then.covariances[d * n_features + e]
     if not factorise_above_floor(fit, then.covariances, then.factors, then.coefficients):
         return False
     for k in range(1, fit.n_components):
         then.coefficients[k] = then.coefficients[0]
     return True
+
+
+cdef void moments_of_offsets(const Fit *fit, const State *now, double *matrix) noexcept nogil:
+    """matrix (lower) = sum_k mass_k offset_k offset_k^T."""
+    cdef Py_ssize_t n_features = fit.n_features, k, d, e
+    cdef const double *offset = fit.offset
+    cdef double factor
+    for d in range(n_features):
+        for e in range(d + 1):
+            matrix[d * n_features + e] = 0.0
+    for k in range(fit.n_components):
+        for d in range(n_features):
+            factor = now.mass[k] * offset[d]
+            for e in range(d + 1):
+                matrix[d * n_features + e] += factor * offset[e]
+        offset += n_features
 
 
 cdef bint diag_covariances(const Fit *fit, const State *now, State *then) noexcept nogil:
@@ -211,9 +228,13 @@ cdef bint factorise_above_floor(const Fit *fit, const double *covariance, double
     log_determinant[0] = invert_rows(fit.upper, factor, n)
     if fit.relative > 0.0:
         for d in range(n):
+            fit.matrix[d] = 0.0
+        for d in range(n):
             for e in range(d + 1):
                 entry = factor[d * n + e] * fit.scale[e]
-                trace += entry * entry
+                fit.matrix[e] += entry * entry  # each its own, or it would wait for the last
+        for d in range(n):
+            trace += fit.matrix[d]
         if fit.relative * trace <= 0.5:
             return True
         for d in range(n):

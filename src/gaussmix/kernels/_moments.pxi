@@ -26,7 +26,6 @@ cdef struct Part:  # of a block's work, for one of the threads that share it
     Py_ssize_t end
     Py_ssize_t parts  # that a component is cut into
     Py_ssize_t *next_piece  # that nobody has begun; NULL: one thread does all
-    MomentScratch *common  # where delta, half, labels and n_active are
 
 
 # Vectors of rows as they lie, or gathered rows: the former where at least a third of their rows has
@@ -38,8 +37,8 @@ cdef Py_ssize_t DENSE_COST = 64
 
 
 cdef void moments_block(const Model *model, int layout, const double *tiles, Py_ssize_t n_tiles,
-                        const double *joint, int huge, const Part *part, MomentScratch *scratch,
-                        Sums *sums) noexcept nogil:
+                        const double *weight, const double *joint, int huge, const Part *part,
+                        MomentScratch *scratch, Sums *sums) noexcept nogil:
     """Add a block to an accumulator; `joint` holds weight * responsibility.
 
     Threads that share a block take its pieces in turn, which add to different sums.
@@ -47,7 +46,7 @@ cdef void moments_block(const Model *model, int layout, const double *tiles, Py_
     if model.n_features <= FEW:
         few_moments(model, layout, tiles, n_tiles, joint, huge, scratch, sums)
     elif layout == LAYOUT_POOLED:
-        pooled_moments(model, tiles, n_tiles, joint, huge, part, scratch, sums)
+        pooled_moments(model, tiles, n_tiles, weight, joint, huge, scratch, sums)
     else:
         many_moments(model, layout, tiles, n_tiles, joint, huge, part, scratch, sums)
 
@@ -159,7 +158,7 @@ cdef void column_moments(const Model *model, int layout, Py_ssize_t k, Py_ssize_
         scale_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
                    scratch.panels, scratch.panel, scratch.column_first)
         add_product(scratch.panels, scratch.panel, n, n_features,
-                    sums.second + k * n_features * n_features)
+                    sums.second + k * n_features * n_features, 0, 1)
     else:
         square_rows(scratch.rows, padded, scratch.gathered, scratch.weights, n, mean,
                     scratch.column_first, scratch.column_second)
@@ -174,9 +173,13 @@ cdef void column_moments(const Model *model, int layout, Py_ssize_t k, Py_ssize_
 
 
 cdef void add_product(const double *scaled, Py_ssize_t panel, Py_ssize_t n,
-                      Py_ssize_t n_features, double *second) noexcept nogil:
-    """second += scaled^T scaled, lower triangle: register tiles along each band of four rows."""
-    cdef Py_ssize_t i = 0, j, vectors, pieces, size
+                      Py_ssize_t n_features, double *second, int part,
+                      int n_parts) noexcept nogil:
+    """second += scaled^T scaled, lower triangle: register tiles along each band of four rows.
+
+    A part has every so manyth of the bands.
+    """
+    cdef Py_ssize_t i = part * PRODUCT_ROWS, j, vectors, pieces, size
     while i < n_features:
         j = 0
         vectors = min(i + PRODUCT_ROWS - 1, n_features - 1) // LANES + 1
@@ -187,66 +190,57 @@ cdef void add_product(const double *scaled, Py_ssize_t panel, Py_ssize_t n,
             j += size * LANES
             vectors -= size
             pieces -= 1
-        i += PRODUCT_ROWS
+        i += n_parts * PRODUCT_ROWS
 
 
 cdef void pooled_moments(const Model *model, const double *tiles, Py_ssize_t n_tiles,
-                         const double *joint, int huge, const Part *part,
+                         const double *weight, const double *joint, int huge,
                          MomentScratch *scratch, Sums *sums) noexcept nogil:
     """One second moment for all components, at D^2 + K D per row and without cancellation.
 
     With j a row's most probable component, delta = x - mean_j and s = sum_k r_k (x - mean_k):
     sum_k r_k (x - mean_k)(x - mean_k)^T = delta s^T + s delta^T - w delta delta^T
     + sum_k r_k (mean_j - mean_k)(mean_j - mean_k)^T. The last part needs the masses per (j, k)
-    only: `pairs`, folded in when the accumulators are combined. `pool_rows` has been called.
+    only: `pairs`, folded in when the accumulators are combined.
     """
-    cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
-    cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows
-    cdef Py_ssize_t bands = (n_features + TWIN_BAND - 1) // TWIN_BAND, piece, tile, own = 0
-    cdef const MomentScratch *common = part.common
+    cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components, i = 0, k
+    cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows, tile
+    pool_rows(model, tiles, n_tiles, weight, joint, huge, scratch)
+    while i < n_features:
+        multiply_twins(scratch.delta, scratch.half, scratch.run, n_tiles * tile_rows, n_features,
+                       i, sums.second)
+        i += TWIN_BAND
     all_places(step, n_features, n_tiles, scratch.all_places)
-    while True:
-        piece = take_next(part.next_piece, &own)
-        if piece < bands:  # the longest first
-            multiply_twins(common.delta, common.half, scratch.run, n_tiles * tile_rows, n_features,
-                           (bands - 1 - piece) * TWIN_BAND, sums.second)
-        elif piece < bands + n_components:
-            pooled_first(model, piece - bands, tiles, n_tiles, joint, huge, scratch, sums)
-        elif piece == bands + n_components:
-            for tile in range(n_tiles):
-                if common.n_active[tile] > 1:
-                    pool_pairs(joint + tile * step, n_components, common.labels + tile * tile_rows,
-                               sums.pairs)
-            for tile in range(n_components):
-                sums.pairs[tile * n_components + tile] = 0.0
-        else:
-            return
+    for k in range(n_components):
+        pooled_first(model, k, tiles, n_tiles, joint, huge, scratch, sums)
+    for tile in range(n_tiles):
+        if scratch.n_active[tile] > 1:
+            pool_pairs(joint + tile * step, n_components, scratch.labels + tile * tile_rows,
+                       sums.pairs)
+    for k in range(n_components):
+        sums.pairs[k * n_components + k] = 0.0
 
 
-cdef void pool_rows(const Model *model, const double *tiles, const Part *part,
+cdef void pool_rows(const Model *model, const double *tiles, Py_ssize_t n_tiles,
                     const double *weight, const double *joint, int huge,
                     MomentScratch *scratch) noexcept nogil:
-    """What each row of the part's tiles needs: its label, delta, and half of the twin product."""
+    """What each row needs: its label, delta, and half of the twin product."""
     cdef Py_ssize_t n_features = model.n_features, n_components = model.n_components
     cdef Py_ssize_t tile_rows = LANES * WIDE, step = n_components * tile_rows, run = scratch.run
-    cdef Py_ssize_t tile, row, first = part.begin * tile_rows, n_tiles = part.end - part.begin
-    cdef MomentScratch *common = part.common
+    cdef Py_ssize_t tile, row
     cdef const double *shares
-    if n_tiles == 0:
-        return
-    for tile in range(part.begin, part.end):
+    for tile in range(n_tiles):
         label_tile(joint + tile * step, n_components, model.coefficients, WIDE, scratch.weights)
         for row in range(tile_rows):
-            common.labels[tile * tile_rows + row] = <int32_t>scratch.weights[row]
-    pool_deltas(tiles + first * n_features, n_tiles, n_features, weight + first,
-                common.labels + first, model.padded_means, model.padded, common.delta + first, run,
-                huge)
-    for tile in range(part.begin, part.end):
+            scratch.labels[tile * tile_rows + row] = <int32_t>scratch.weights[row]
+    pool_deltas(tiles, n_tiles, n_features, weight, scratch.labels, model.padded_means,
+                model.padded, scratch.delta, run, huge)
+    for tile in range(n_tiles):
         shares, row = joint + tile * step, tile * tile_rows
-        common.n_active[tile] = <int32_t>active_components(shares, n_components, scratch.active)
+        scratch.n_active[tile] = <int32_t>active_components(shares, n_components, scratch.active)
         pool_halves(tiles + row * n_features, n_features, shares, scratch.active,
-                    common.n_active[tile], model.means, weight + row, common.delta + row,
-                    common.half + row, run, huge)
+                    scratch.n_active[tile], model.means, weight + row, scratch.delta + row,
+                    scratch.half + row, run, huge)
 
 
 cdef void pooled_first(const Model *model, Py_ssize_t k, const double *tiles, Py_ssize_t n_tiles,

@@ -2,6 +2,13 @@
 
 from libc.string cimport memset
 
+cdef struct FoldScratch:
+    double *first  # padded; what it gets is of no use
+    double *roots  # FOLD_ROWS + LANES
+    double *panels  # as MomentScratch has them, of FOLD_ROWS rows
+    int32_t *rows  # FOLD_ROWS
+
+
 cdef struct Workspace:  # one per thread: scratch for a block
     double *tiles  # block * D
     double *joint  # block * K
@@ -12,6 +19,8 @@ cdef struct Workspace:  # one per thread: scratch for a block
     double *difference  # one tile of D
     double *whitened  # one tile of D
     MomentScratch moments
+    FoldScratch fold  # pooled only
+    double *apart  # an accumulator, where slots are `in_halves`
     Py_ssize_t bad_row
     Py_ssize_t next_piece  # of its range of the call, that nobody has begun
     Py_ssize_t due  # arrivals of its team that it waits for
@@ -48,6 +57,14 @@ cdef inline double *carve(Carver *carver, Py_ssize_t n) noexcept nogil:
     cdef size_t at = carver.used
     carver.used += (<size_t>n * sizeof(double) + 63) // 64 * 64
     return <double *>(carver.base + at) if carver.base != NULL else NULL
+
+
+cdef void *reserve_pieces(Carver *carver) noexcept nogil:
+    """Memory, to be freed, for the sizes added up, to be carved off once more; or NULL."""
+    cdef void *memory = reserve(carver.used + 64)
+    carver.base = <char *>memory + (64 - <size_t>memory % 64) % 64
+    carver.used = 0
+    return memory
 
 
 cdef inline Place *carve_places(Carver *carver, Py_ssize_t n) noexcept nogil:
@@ -87,6 +104,9 @@ cdef void carve_workspace(Carver *carver, const Problem *problem, bint accumulat
         moments.active = <int32_t *>carve(carver, problem.model.n_components)
         moments.labels = <int32_t *>carve(carver, block)
         moments.n_active = <int32_t *>carve(carver, block // tile_rows)
+        carve_fold(carver, padded, &workspace.fold)
+        if in_halves(problem):
+            workspace.apart = carve(carver, problem.accumulator_size)
         return
     moments.rows = carve(carver, block * padded)
     moments.gathered = <int32_t *>carve(carver, block + 1)
@@ -101,6 +121,7 @@ cdef void carve_shared(Carver *carver, Problem *problem, bint accumulating) noex
     cdef Model *model = &problem.model
     if model.factor_kind == FACTOR_SHARED:
         model.whitened_means = carve(carver, model.n_components * model.n_features)
+        model.narrow_tiles = carve(carver, 3 * LANES * NARROW * model.n_features)
     if accumulating:
         model.padded_means = carve(carver, model.n_components * model.padded)
 
@@ -120,7 +141,7 @@ cdef void *allocate(Problem *problem, bint accumulating, int n_threads,
     cdef void *memory
     cdef int thread
     cdef Model *model = &problem.model
-    # Seven arrays of block * padded doubles at most, and one of block * K.
+    # Seven arrays of block * padded doubles at most, and one of block * K; `apart` is smaller.
     if 64.0 * problem.block * (8.0 * model.padded + model.n_components + 64.0) > (1 << 60):
         raise MemoryError("a block's workspace does not fit into memory")
     carver.base = NULL
@@ -149,11 +170,15 @@ cdef void *allocate(Problem *problem, bint accumulating, int n_threads,
 
 cdef void derive_means(const Model *model) noexcept nogil:
     """Fill what all threads read; to be repeated when the model's means have changed."""
-    cdef Py_ssize_t k, d
     if model.whitened_means != NULL:
         whiten_means(model)
     if model.padded_means != NULL:
-        for k in range(model.n_components):
-            for d in range(model.padded):
-                model.padded_means[k * model.padded + d] = (
-                    model.means[k * model.n_features + d] if d < model.n_features else 0.0)
+        pad_means(model)
+
+
+cdef void pad_means(const Model *model) noexcept nogil:
+    cdef Py_ssize_t k, d
+    for k in range(model.n_components):
+        for d in range(model.padded):
+            model.padded_means[k * model.padded + d] = (
+                model.means[k * model.n_features + d] if d < model.n_features else 0.0)

@@ -13,6 +13,7 @@ from numba import types
 
 from .contract import (
     FACTOR_SHARED,
+    FEW,
     LAYOUT_FULL,
     LAYOUT_POOLED,
     RULE_HARD,
@@ -26,7 +27,7 @@ from .contract import (
 from .numba_compile import compiled
 from .numba_loop import GO_ON, combine_rows, fold, mirror, next_pass
 from .numba_maximise import cholesky_rows, fit_of, invert_rows
-from .numba_moments import FEW, lowest_peak, moments, pool, pooled_moments
+from .numba_moments import lowest_peak, moments, pool, pooled_moments
 from .numba_stages import (
     add_labels,
     draw,

@@ -11,8 +11,6 @@ import numpy as np
 from .contract import LAYOUT_FULL, LAYOUT_POOLED, LAYOUT_SPHERICAL
 from .numba_tiles import LANES, ROWS, add_products, feature, reduction, row_sum, stage
 
-FEW = 4  # up to so many features the pooled layout takes each component's own: nothing is cheaper
-
 # From MANY features on, up to SPARSE rows of a block are packed together, to a multiple of PACKED:
 # a vectorised loop then leaves none over. EPYC 9004, 2 threads, full, D=128, K=16: 446 to 350 ms.
 MANY = 64

@@ -18,7 +18,8 @@ from .sources import Rows, Source
 # awake, and for the rest see `threads.share_briefly`. 1,000 rows (D = 8, K = 16), 3.2e6 of these,
 # take 30 us on two threads and 53 on one (Xeon, AVX-512).
 STREAM_FLOPS = 1 << 21
-SHORT_SLOTS = 16  # few rows of a stream: cut into blocks, to share them among threads
+SHORT_SLOTS = 16  # few rows of a stream: cut into short slots, to share them among threads
+SHORT_ROWS = 256
 BRIEF_SECONDS, SLOWEST = 1e-3, 4e9  # no E-step takes longer than the first, and a second for these
 JOINED_SLOTS = 8  # per thread, joined where chunks are short, so that each thread has work
 
@@ -164,9 +165,10 @@ def _work(
     serial = flops * n_rows <= serial_flops
     plan = contract.plan(n_components, n_features, contract.LAYOUTS[layout])
     if n_rows <= short_slots * plan.slot_rows:
-        # Of two blocks, if there are more and these are soon done: each slot's sums are added up.
-        several = n_rows > 3 * plan.block and flops * plan.block < STREAM_FLOPS // 2
-        plan = plan._replace(slot_rows=2 * plan.block if several else plan.block)
+        # Twice as long, if there are more and these are soon done: each slot's sums are added up.
+        short = min(SHORT_ROWS, plan.slot_rows)
+        several = n_rows > 3 * short and flops * short < STREAM_FLOPS // 2
+        plan = plan._replace(slot_rows=2 * short if several else short)
     n_slots = -(-n_rows // plan.slot_rows)
     n_used = max(1, min(plan.n_accumulators, n_slots))
     if short_slots:
