@@ -46,8 +46,10 @@ CASES = [
     ("tied", 13_000, 32, 16),
     ("tied", 7_000, 128, 8),
     ("tied", 50_000, 64, 16),
+    ("diag", 13_000, 32, 8),
     ("diag", 7_000, 128, 8),
     ("diag", 50_000, 64, 16),
+    ("spherical", 13_000, 32, 8),
     ("spherical", 7_000, 128, 8),
 ]
 TURN_SECONDS = 0.05  # at least, of the longer fit on one thread
