@@ -14,7 +14,7 @@ cdef double MOST_BLOCK = 256  # rows that count, those of contract.plan
 # How much less than the busiest thread with whole slots a team is to have: it costs about a tenth.
 cdef double SHARED_REST = 0.8
 # A slot's multiply-adds for each number of an accumulator from which another one may be filled.
-# EPYC (Zen 4), tied, D = 6, K = 2,000, where they are 22: an iteration took 1.6 times as long.
+# EPYC (Zen 4), tied, D = 6, K = 2,000, where they are 11: an iteration took 1.6 times as long.
 cdef double HALVED_PRODUCTS = 256
 
 

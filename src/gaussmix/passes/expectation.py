@@ -19,7 +19,7 @@ from .sources import Rows, Source
 # take 30 us on two threads and 53 on one (Xeon, AVX-512).
 STREAM_FLOPS = 1 << 21
 SHORT_SLOTS = 16  # few rows of a stream: cut into short slots, to share them among threads
-SHORT_ROWS = 256
+SHORT_ROWS = 256  # of a short slot, or twice as many
 BRIEF_SECONDS, SLOWEST = 1e-3, 4e9  # no E-step takes longer than the first, and a second for these
 JOINED_SLOTS = 8  # per thread, joined where chunks are short, so that each thread has work
 
